@@ -1,0 +1,138 @@
+"""What an exercise declares: the trusted side of a lab, written in `labs/NN-name/exercises.py`.
+
+That file defines one dictionary, `EXERCISES`, from the keys of `course.yml` to `Exercise` or `Prediction`. It is imported
+by the referee and by the oracle, never by a student's process; import frameworks inside functions, not at the top.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hpml.course import CourseError, Lab
+
+Size = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call: its arguments, what came back and what should have. `got` is None where nothing usable came back."""
+
+    args: tuple[Any, ...]
+    got: Any
+    expected: Any
+    size: Size
+
+
+@dataclass(frozen=True)
+class Hint:
+    """An idea for a wrong result: shown when `when(case)` is true. Gives the idea, never the code."""
+
+    when: Callable[[Case], bool]
+    text: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """The least that any method must do: `flops` floating-point operations of the textbook algorithm, `bytes` of compulsory
+    traffic (each input read once, each output written once)."""
+
+    flops: float
+    bytes: float
+
+    @property
+    def intensity(self) -> float:
+        """FLOP per byte."""
+        return self.flops / self.bytes
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function that the student writes; its name is the key of the exercise.
+
+    sample     (rng, size) → arguments: a tuple of NumPy arrays, ints, floats or strings; fresh random values on every call
+    oracle     (*arguments) → the expected array, or a tuple of arrays; runs in the oracle process, may import a framework
+    sizes      public sizes, small first: the desk checks these, and a failure on one of them may show numbers
+    hidden     further sizes for grading; a failure shows the size but no values
+    baselines  name → self-contained function (imports inside) with the student's signature; named by targets in `course.yml`
+    tolerance  dtype → largest |got − expected| allowed, as a multiple of the largest |expected|
+    uses       earlier exercises and given cells, in the order in which they run before the exercise
+    view       the answer must be a view into an argument: offset, shape and strides are checked, nothing may be copied
+    draw       Case → matplotlib Figure: what is read, what is written; shown before the answer is right
+    hints      tried in order on the first wrong public case; the first that fits is shown
+    work       size → Work, for the roofline
+    seconds    limit for one call (wall time)
+    timing     "cpu": CPU accounting of the whole jail, one thread; "wall": wall time, all cores
+    """
+
+    sample: Callable[[np.random.Generator, Size], tuple[Any, ...]]
+    oracle: Callable[..., Any]
+    sizes: Sequence[Size]
+    hidden: Sequence[Size] = ()
+    baselines: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    tolerance: Mapping[str, float] = field(default_factory=lambda: {"float32": 1e-5, "float64": 1e-12})
+    uses: Sequence[str] = ()
+    view: bool = False
+    draw: Callable[[Case], Any] | None = None
+    hints: Sequence[Hint] = ()
+    work: Callable[[Size], Work] | None = None
+    seconds: float = 10.0
+    timing: str = "cpu"
+
+    def baseline_source(self, name: str) -> str:
+        """Source of a baseline, to be sent to a worker like a student's answer."""
+        return textwrap.dedent(inspect.getsource(self.baselines[name]))
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A number that the student writes down before measuring it.
+
+    truth    (verdicts of the exercises in `uses`) → the value, or None where it could not be measured here
+    unit     written behind the number
+    uses     exercises whose measurements the truth is taken from
+    explain  (predicted, truth) → one sentence that says where the difference comes from
+    """
+
+    truth: Callable[[Mapping[str, Any]], float | None]
+    unit: str = ""
+    uses: Sequence[str] = ()
+    explain: Callable[[float, float], str] | None = None
+
+
+def load_module(lab: Lab) -> ModuleType:
+    """Import `exercises.py` of a lab. Raises CourseError where it is missing (a student's distribution has none)."""
+    path = lab.folder / "exercises.py"
+    if not path.is_file():
+        raise CourseError(f"{path} is not here: this distribution has no trusted side, so it cannot check by itself")
+    spec = importlib.util.spec_from_file_location("hpml_exercises_" + lab.lab.replace("-", "_"), path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def load(lab: Lab) -> dict[str, Exercise | Prediction]:
+    """The declarations of a lab, checked against `course.yml`."""
+    declared: dict[str, Exercise | Prediction] = load_module(lab).EXERCISES
+    wanted = {name: e for name, e in lab.exercises.items() if e.kind != "manual"}
+    for name in wanted.keys() ^ declared.keys():
+        side = "course.yml" if name in wanted else f"{lab.lab}/exercises.py"
+        raise CourseError(f"{lab.lab}: {name!r} is declared only in {side}")
+    for name, entry in wanted.items():
+        exercise = declared[name]
+        if isinstance(exercise, Prediction) != (entry.kind == "predict"):
+            raise CourseError(f"{lab.lab}: {name!r} is `kind: {entry.kind}` in course.yml, but not in exercises.py")
+        for target in entry.targets.values():
+            if isinstance(exercise, Exercise) and target.versus not in exercise.baselines:
+                raise CourseError(f"{lab.lab}: {name!r} has no baseline called {target.versus!r}")
+        if (entry.targets or entry.peak_mb) and not entry.shape:
+            raise CourseError(f"{lab.lab}: {name!r} is measured, so course.yml must state its `shape`")
+    return declared
