@@ -1,0 +1,193 @@
+"""One student's answers, before anything is measured: can they be read, do they run, are they right?"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpml.exercise import Case, Exercise
+from hpml.referee import cells as text
+from hpml.referee.compare import Tampered
+from hpml.referee.jail import Died, Worker
+from hpml.referee.oracle import OracleError
+from hpml.referee.protocol import ProtocolError, TimedOut
+from hpml.referee.resources import LabReferee
+from hpml.referee.timing import Failed, Rejected, Series
+from hpml.verdict import Outcome
+
+PUBLIC_SEED = 7
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether an answer is right, before anything is measured."""
+
+    outcome: Outcome
+    message: str = ""
+    hint: str | None = None
+    picture: str | None = None
+    output: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Answers:
+    """Sources by exercise. Findings are remembered, since exercises build on each other."""
+
+    def __init__(self, referee: LabReferee, answers: dict[str, str], seed: int) -> None:
+        self.referee, self.answers, self.seed = referee, answers, seed
+        self.findings: dict[str, Finding] = {}
+
+    # -- sources ---------------------------------------------------------------------------------------------------
+
+    def chain(self, name: str) -> tuple[list[tuple[str, str]], list[str]]:
+        """Cells to run for an exercise, in order, and notes on stand-ins."""
+        source, declared = self.referee.source, self.referee.declared
+        order: list[str] = []
+
+        def visit(key: str) -> None:
+            for used in getattr(declared.get(key), "uses", ()):
+                visit(used)
+            if key not in order and key != name:
+                order.append(key)
+
+        visit(name)
+        cells, notes = [], []
+        if "preamble" in source.given and "preamble" not in order:
+            order.insert(0, "preamble")
+        for key in order:
+            if key in source.given:
+                cells.append((key, source.given[key]))
+            elif self.finding(key).outcome is Outcome.PASS:
+                cells.append((key, text.clean(self.answers[key])))
+            else:
+                cells.append((key, source.answers[key]))
+                notes.append(f"Your `{key}` is not right yet, so ours stood in for it here.")
+        return cells, notes
+
+    # -- right or wrong --------------------------------------------------------------------------------------------
+
+    def finding(self, name: str) -> Finding:
+        if name not in self.findings:
+            self.findings[name] = self._find(name)
+        return self.findings[name]
+
+    def readable(self, name: str) -> Finding | str:
+        """The cleaned source of an answer, or why there is none."""
+        if name not in self.answers:
+            if self.referee.purpose == "grade":
+                return Finding(Outcome.MALFORMED, f"The exercise cell of `{name}` is missing from the notebook.")
+            return Finding(Outcome.NOT_ATTEMPTED, f"Run the cell of `{name}` first, then this one.")
+        try:
+            cleaned = text.clean(self.answers[name])
+        except text.Refused as e:
+            return Finding(Outcome.MALFORMED, str(e))
+        if text.same(cleaned, self.referee.source.stubs[name]):
+            return Finding(Outcome.NOT_ATTEMPTED, f"`{name}` is still open.", picture=self.picture(name))
+        return cleaned
+
+    def picture(self, name: str, case: Case | None = None) -> str | None:
+        """The exercise's drawing; without a result it shows what is expected."""
+        declared = self.referee.declared[name]
+        if not isinstance(declared, Exercise) or declared.draw is None:
+            return None
+        if case is None:
+            args = declared.sample(np.random.default_rng(PUBLIC_SEED), declared.sizes[0])
+            case = Case(args, None, self.referee.oracle.expect(name, [args])[0], declared.sizes[0])
+        try:
+            return self.referee.oracle.draw(name, case)
+        except OracleError as e:                        # a verdict without its picture is better than none
+            print(f"{self.referee.lab.lab}: the picture of {name} could not be drawn: {e}", file=sys.stderr)
+            return None
+
+    def load(self, worker: Worker, name: str, cells: list[tuple[str, str]], function: str, seconds: float) -> Finding | None:
+        answer = worker.ask({"load": {"cells": cells, "function": function}}, seconds + 10)
+        if "failed" not in answer:
+            return None
+        said = answer["failed"]
+        if not isinstance(said, dict):
+            raise Tampered("a malformed failure")
+        if said.get("type") == "Missing":
+            return Finding(Outcome.MALFORMED, f"The cell no longer defines `{function}`; the check calls a function of that name.")
+        return self.exception(name, said, worker)
+
+    def exception(self, name: str, said: dict[str, Any], worker: Worker) -> Finding:
+        kind, where = str(said.get("type"))[:60], str(said.get("cell"))[:60]
+        message = " ".join(str(said.get("message")).split())[:300]
+        output = worker.printed()
+        if kind == "NotImplementedError" and where in (name, ""):
+            return Finding(Outcome.NOT_ATTEMPTED, f"`{name}` is still open.", picture=self.picture(name), output=output)
+        if kind == "MemoryError" or "Unable to allocate" in message:
+            return Finding(Outcome.OUT_OF_MEMORY, f"`{name}` asked for more memory than a check allows (3 GB): {message}", output=output)
+        at = f" in line {said['line']}, `{str(said.get('text'))[:100]}`" if isinstance(said.get("line"), int) else ""
+        if kind == "NameError" and said.get("name"):
+            message = (f"`{name}` uses `{str(said['name'])[:60]}`{at}, which is defined neither in this cell nor in what it builds on. "
+                       "A check runs the cell by itself: define it inside.")
+            return Finding(Outcome.WRONG, message, output=output)
+        if kind in ("SystemExit", "KeyboardInterrupt"):
+            return Finding(Outcome.CRASHED, f"`{name}` ended the program with {kind}{at}.", output=output)
+        return Finding(Outcome.WRONG, f"`{name}` raised {kind}{at}: {message}", output=output)
+
+    def guarded(self, name: str, worker: Worker, seconds: float, error: Exception) -> Finding:
+        """What a worker that fell silent, died or babbled means for the student."""
+        worker.kill()
+        output = worker.printed()
+        if isinstance(error, TimedOut):
+            message = f"`{name}` did not finish within {seconds:g} s. Is there a loop that never ends?"
+            return Finding(Outcome.TIMEOUT, message, output=output)
+        if isinstance(error, Died):
+            if "processor time" in str(error):
+                return Finding(Outcome.TIMEOUT, f"`{name}`: {error}.", output=output)
+            message = f"`{name}` ended its process: {error}. An answer returns its result and leaves the process alone."
+            return Finding(Outcome.CRASHED, message, output=output)
+        if isinstance(error, MemoryError):
+            raise OracleError(str(error))
+        return Finding(Outcome.TAMPERED, f"`{name}` interfered with the referee ({error}). Nothing was graded.", output=output)
+
+    def _find(self, name: str) -> Finding:
+        cleaned = self.readable(name)
+        if isinstance(cleaned, Finding):
+            return cleaned
+        declared = self.referee.declared[name]
+        assert isinstance(declared, Exercise)
+        cells, notes = self.chain(name)
+        with self.referee.worker(timing=declared.timing) as worker:
+            try:
+                found = self.load(worker, name, [*cells, (name, cleaned)], name, declared.seconds)
+                if found is None:
+                    found = self._cases(name, declared, worker)
+            except (TimedOut, Died, ProtocolError, Tampered, MemoryError) as e:
+                found = self.guarded(name, worker, declared.seconds, e)
+        return Finding(found.outcome, found.message, found.hint, found.picture, found.output, (*notes, *found.notes))
+
+    def _cases(self, name: str, declared: Exercise, worker: Worker) -> Finding:
+        """All public sizes, then hidden ones, each with a fresh call; the first wrong result ends it."""
+        oracle, picture = self.referee.oracle, None
+        secret = np.random.default_rng([self.seed, 1])
+        for i, size in enumerate([*declared.sizes, *declared.hidden]):
+            public = i < len(declared.sizes)
+            rng = np.random.default_rng(PUBLIC_SEED) if public else secret
+            series = Series(worker, declared, name, size, rng, lambda calls: oracle.expect(name, calls), declared.view)
+            inputs = series.fresh(1)
+            shown = ", ".join(f"{k}={v}" for k, v in size.items())
+            try:
+                _, values = series.checked(inputs)
+            except Failed as e:
+                found = self.exception(name, e.said, worker)
+                if found.outcome is not Outcome.WRONG:
+                    return found
+                return Finding(found.outcome, f"{found.message} (size {shown})", picture=picture or self.picture(name), output=found.output)
+            except Rejected as e:
+                case = Case(e.call, e.problem.got, e.expected, size)
+                hint = oracle.hint(name, case) if e.problem.got is not None else None
+                if public:
+                    message = f"{e.problem.message} (public input: {shown}, seed {PUBLIC_SEED})"
+                else:
+                    message = f"{e.problem.message.split(' First difference')[0]} (a size that is checked without being shown: {shown})"
+                small = case if public and getattr(e.problem.got, "shape", None) == getattr(e.expected, "shape", None) else None
+                return Finding(Outcome.WRONG, message, hint, self.picture(name, small), worker.printed())
+            if i == 0:
+                picture = self.picture(name, Case(inputs[0], values[0], oracle.expect(name, inputs)[0], size))
+        return Finding(Outcome.PASS, "", None, picture, worker.printed())

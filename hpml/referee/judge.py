@@ -1,0 +1,237 @@
+"""The referee proper: exercise cells of one notebook → verdicts. Holds clock, seed, inputs and score; imports no framework."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import math
+import platform
+import secrets
+import time
+from collections.abc import Iterable
+
+import numpy as np
+
+from hpml import course
+from hpml.exercise import Case, Exercise, Prediction
+from hpml.referee import arrays, timing
+from hpml.referee import cells as text
+from hpml.referee.answers import Answers, Finding
+from hpml.referee.compare import Tampered
+from hpml.referee.jail import Died
+from hpml.referee.oracle import OracleError
+from hpml.referee.protocol import ProtocolError, TimedOut
+from hpml.referee.resources import LabReferee
+from hpml.referee.timing import Failed, Rejected, Series
+from hpml.verdict import Outcome, Predicted, Roofline, Verdict
+
+PRELUDE = """
+_said = {{}}
+def predict(name, value=None, *rest, **more):
+    _said[name] = value
+def answer():
+    return _said.get({name!r})
+"""
+
+
+def judge(referee: LabReferee, answers: dict[str, str], exercises: Iterable[str] | None = None, seed: int | None = None) -> list[Verdict]:
+    """Verdicts on the named exercises (default: all that are not graded by hand) of one set of answers."""
+    lab = referee.lab
+    wanted = [n for n, e in lab.exercises.items() if e.kind != "manual"] if exercises is None else list(exercises)
+    for name in wanted:
+        if name not in referee.declared:
+            raise course.CourseError(f"{lab.lab} has no exercise {name!r} that the referee can check"
+                                     + course.nearest(str(name), list(referee.declared)))
+    submission = Submission(referee, answers, secrets.randbits(63) if seed is None else seed)
+    return [submission.verdict(name) for name in wanted]
+
+
+def reference(referee: LabReferee, name: str) -> Verdict:
+    """The verdict on the course's own answer, measured once."""
+    if name not in referee.references:
+        referee.references[name] = Submission(referee, referee.source.answers, secrets.randbits(63)).verdict(name)
+    return referee.references[name]
+
+
+class Submission(Answers):
+    """Answers with their verdicts."""
+
+    def __init__(self, referee: LabReferee, answers: dict[str, str], seed: int) -> None:
+        super().__init__(referee, answers, seed)
+        self.verdicts: dict[str, Verdict] = {}
+
+    def verdict(self, name: str) -> Verdict:
+        if name not in self.verdicts:
+            began = time.monotonic()
+            try:
+                verdict = self._predicted(name) if self.referee.lab.exercises[name].kind == "predict" else self._judged(name)
+            except OracleError as e:
+                verdict = self._plain(name, Finding(Outcome.INFRASTRUCTURE, f"The referee could not check `{name}`: {e} "
+                                                                            "This is not your fault, and nothing is lost."))
+            verdict.seconds = round(time.monotonic() - began, 3)
+            self.verdicts[name] = verdict
+        return self.verdicts[name]
+
+    def _plain(self, name: str, found: Finding, score: float = 0.0) -> Verdict:
+        answer = self.answers.get(name, "")
+        referee = self.referee
+        return Verdict(lab=referee.lab.lab, exercise=name, outcome=found.outcome, score=score,
+                       max_score=referee.lab.exercises[name].points, message=found.message, hint=found.hint,
+                       notes=list(found.notes), picture=found.picture, output=found.output, jail=referee.backend,
+                       evidence={"source_sha256": hashlib.sha256(answer.encode()).hexdigest(), "lab_sha256": referee.lab_hash,
+                                 "seed": str(self.seed), "purpose": referee.purpose,
+                                 "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                                 "machine": f"{referee.card.cpu}, {referee.card.cores} cores", "python": platform.python_version(),
+                                 "versions": {p: importlib.metadata.version(p) for p in ("numpy", "hpml")}})
+
+    def _judged(self, name: str) -> Verdict:
+        found = self.finding(name)
+        entry = self.referee.lab.exercises[name]
+        if found.outcome is not Outcome.PASS:
+            return self._plain(name, found)
+        verdict = self._plain(name, found, entry.correct_points)
+        verdict.message = f"`{name}` is right."
+        declared = self.referee.declared[name]
+        assert isinstance(declared, Exercise)
+        if declared.view:
+            verdict.counters["copied_bytes"] = verdict.budgets["copied_bytes"] = 0
+        if entry.shape and (entry.targets or entry.peak_mb):
+            later = self._measured(name, declared, verdict)
+            if later is not None:                       # right on the cases, but not in a measured call
+                plain = self._plain(name, later)
+                plain.notes = verdict.notes + plain.notes
+                plain.picture = verdict.picture
+                return plain
+        if verdict.score >= verdict.max_score:
+            verdict.outcome = Outcome.PASS
+        elif verdict.outcome is Outcome.PASS:
+            verdict.outcome = Outcome.PARTIAL
+        return verdict
+
+    def _measured(self, name: str, declared: Exercise, verdict: Verdict) -> Finding | None:
+        """Counters and targets, into the verdict. Returns a finding where the answer fails while being measured."""
+        entry, oracle = self.referee.lab.exercises[name], self.referee.oracle
+        assert entry.shape
+        cells, _ = self.chain(name)
+        rng = np.random.default_rng([self.seed, 2])
+        with self.referee.worker(timing=declared.timing) as worker:
+            try:
+                failed = self.load(worker, name, [*cells, (name, text.clean(self.answers[name]))], name, declared.seconds)
+                if failed:
+                    return failed
+                small = Series(worker, declared, name, declared.sizes[0], rng, lambda c: oracle.expect(name, c), declared.view)
+                small.checked(small.fresh(1))
+                series = Series(worker, declared, name, entry.shape, rng, lambda c: oracle.expect(name, c), declared.view)
+                if entry.peak_mb and (over := self._peak(name, series, entry.peak_mb, verdict)):
+                    return over
+                if entry.targets:
+                    self._race(name, declared, series, rng, verdict)
+            except Failed as e:
+                return self.exception(name, e.said, worker)
+            except Rejected as e:
+                return Finding(Outcome.WRONG, f"{e.problem.message} This was in a measured call: the checks before it went well, so "
+                                              "does the result depend on earlier calls?", output=worker.printed())
+            except (TimedOut, Died, ProtocolError, Tampered, MemoryError) as e:
+                return self.guarded(name, worker, declared.seconds, e)
+        return None
+
+    def _peak(self, name: str, series: Series, budget_mb: float, verdict: Verdict) -> Finding | None:
+        """Growth of the jail's peak resident memory during one call, inputs not counted, outputs counted."""
+        inputs = series.fresh(1)
+        series._prepare(arrays.layout(inputs)[0])
+        worker = series.worker
+        worker.freeze()
+        arrays.write(worker.arena, arrays.layout(inputs)[0], inputs)
+        worker.reset_peak()
+        before = worker.memory("VmRSS")
+        worker.thaw()
+        _, done = series.run(inputs)
+        peak = max(0, worker.memory("VmHWM") - before)
+        try:
+            values = series.verify(inputs, done)
+        finally:
+            series.release()
+        verdict.counters["peak_bytes"], verdict.budgets["peak_bytes"] = peak, budget_mb * 1e6
+        if peak > budget_mb * 1e6:
+            case = Case(inputs[0], values[0], values[0], series.size)
+            message = f"`{name}` is right, but it needed {peak / 1e6:.0f} MB at its peak; the budget is {budget_mb:g} MB."
+            return Finding(Outcome.WRONG, message, hint=self.referee.oracle.hint(name, case))
+        return None
+
+    def _race(self, name: str, declared: Exercise, series: Series, rng: np.random.Generator, verdict: Verdict) -> None:
+        """Every target of the exercise against its baseline."""
+        entry = self.referee.lab.exercises[name]
+        share = (entry.points - entry.correct_points) / len(entry.targets)
+        credits: list[float] = []
+        series.warm_up()
+        for kind, target in entry.targets.items():
+            baseline = self.referee.baseline(name, target.versus, rng)
+            if kind == "fraction":
+                control = self.referee.control(baseline)
+                verdict.evidence["control"] = {"ratio": control.ratio, "low": control.low, "high": control.high}
+            measured, noisy = timing.pairs(series, baseline, target, kind, rng)
+            if noisy:
+                verdict.outcome = Outcome.TOO_NOISY
+                verdict.notes.append("The measurement is too noisy to decide. Close other programs that compute, then check again.")
+            verdict.measured.append(measured)
+            credits.append(measured.credit)
+        verdict.score = entry.correct_points + share * math.fsum(credits)
+        if declared.work and entry.shape:
+            work = declared.work(entry.shape)
+            seconds = float(np.median([s for m in verdict.measured for s, _ in m.samples]))
+            threads = len(self.referee.core) if declared.timing == "cpu" else self.referee.card.cores
+            peak, bandwidth = self.referee.card.gemm_gflops(threads), self.referee.card.bandwidth_gbs(threads)
+            reached = work.flops / seconds / 1e9
+            verdict.roofline = Roofline(gflops=reached, peak_gflops=peak, bandwidth_gbs=bandwidth, intensity=work.intensity,
+                                        fraction_of_peak=reached / peak)
+            floor = max(work.flops / (peak * 1e9), work.bytes / (bandwidth * 1e9))
+            if seconds < 0.5 * floor:
+                verdict.notes.append("This is faster than the roofline of this machine allows; a person will look at it.")
+                verdict.evidence["below_floor"] = seconds / floor
+
+    def _predicted(self, name: str) -> Verdict:
+        """A prediction: run its cell, take the number, compare it with the truth."""
+        cleaned = self.readable(name)
+        if isinstance(cleaned, Finding):
+            return self._plain(name, cleaned)
+        declared, entry = self.referee.declared[name], self.referee.lab.exercises[name]
+        assert isinstance(declared, Prediction) and entry.within
+        preamble = [("preamble", self.referee.source.given["preamble"])] if "preamble" in self.referee.source.given else []
+        with self.referee.worker() as worker:
+            try:
+                failed = self.load(worker, name, [*preamble, ("predict", PRELUDE.format(name=name)), (name, cleaned)], "answer", 10)
+                if failed:
+                    return self._plain(name, failed)
+                worker.ask({"prepare": {"calls": [[]]}}, 10)
+                said = worker.ask({"go": True}, 10).get("done")
+            except (TimedOut, Died, ProtocolError, Tampered) as e:
+                return self._plain(name, self.guarded(name, worker, 10, e))
+        one = said[0] if isinstance(said, list) and said and isinstance(said[0], dict) else {}
+        value = one.get("number")
+        if one.get("type") in ("NoneType", "ellipsis"):
+            return self._plain(name, Finding(Outcome.NOT_ATTEMPTED, f"Write your prediction of `{name}` down first: a number."))
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            return self._plain(name, Finding(Outcome.WRONG, f"`predict(\"{name}\", …)` takes one number, such as 2.5."))
+        measured, notes = {}, []
+        for used in declared.uses:
+            measured[used] = self.verdict(used)
+            if not measured[used].measured:
+                measured[used] = reference(self.referee, used)
+                notes.append(f"Your `{used}` could not be measured yet, so this compares with ours.")
+        truth = declared.truth(measured)
+        if truth is None:
+            raise OracleError(f"the truth of {name} could not be measured.")
+        error = abs(value / truth - 1) if truth else abs(value)
+        credit = 1.0 if error <= entry.within else 0.5 if error <= 2 * entry.within else 0.0
+        outcome = {1.0: Outcome.PASS, 0.5: Outcome.PARTIAL}.get(credit, Outcome.WRONG)
+        verdict = self._plain(name, Finding(outcome), credit * entry.points)
+        verdict.notes += notes
+        verdict.predicted = Predicted(value=value, truth=truth, unit=declared.unit)
+        verdict.message = f"You predicted {value:g}{_unit(declared.unit)}; it is {truth:.3g}{_unit(declared.unit)}."
+        if declared.explain:
+            verdict.hint = declared.explain(value, truth)
+        return verdict
+
+
+def _unit(unit: str) -> str:
+    return f" {unit}" if unit else ""

@@ -1,0 +1,94 @@
+"""What the referee keeps for one lab between submissions: declarations, oracle, baseline workers, the A/A control."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from typing import Literal
+
+import numpy as np
+
+from hpml import course, exercise, machine, measure, source
+from hpml.exercise import Exercise
+from hpml.referee import jail, timing
+from hpml.referee.compare import Tampered
+from hpml.referee.jail import Died, Worker
+from hpml.referee.oracle import Oracle, OracleError
+from hpml.referee.protocol import ProtocolError, TimedOut
+from hpml.referee.timing import Failed, Rejected, Series
+from hpml.verdict import Verdict
+
+CONTROL_SECONDS = 600           # how long an A/A control of the machine holds
+STUDENT_MEMORY = 3 << 30        # bytes of address space for a student's worker
+STUDENT_CPU_SECONDS = 600
+
+Purpose = Literal["desk", "grade"]
+
+
+class LabReferee:
+    """Trusted side of one lab. Close it: it owns processes."""
+
+    def __init__(self, name: str, purpose: Purpose = "desk") -> None:
+        self.lab = course.load().lab(name)
+        self.purpose = purpose
+        self.declared = exercise.load(self.lab)
+        self.source = source.read(self.lab)
+        self.backend = jail.choose(course.load().jail)
+        self.core = (max(os.sched_getaffinity(0)),)
+        self.oracle = Oracle(self.lab.lab)
+        self.card = machine.card()
+        self.baselines: dict[tuple[str, str], Series] = {}
+        self.controls: dict[str, tuple[float, measure.Interval]] = {}
+        self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers
+        files = [self.lab.folder / "exercises.py", self.lab.folder / "lab.py"]
+        self.lab_hash = hashlib.sha256(b"".join(f.read_bytes() for f in files) + self.lab.model_dump_json().encode()).hexdigest()
+
+    def worker(self, trusted: bool = False, timing: str = "cpu") -> Worker:
+        cores = self.core if timing == "cpu" else tuple(sorted(os.sched_getaffinity(0)))
+        worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted else STUDENT_MEMORY,
+                        cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS)
+        try:
+            worker.wait_ready()
+        except (Died, TimedOut, ProtocolError) as e:
+            said = worker.printed()
+            worker.close()
+            raise OracleError(f"a worker did not start: {e}. {said[-300:]}") from None
+        return worker
+
+    def baseline(self, name: str, versus: str, rng: np.random.Generator) -> Series:
+        """A warmed-up baseline; its worker is kept, since it runs trusted source only."""
+        if (name, versus) not in self.baselines:
+            declared = self.declared[name]
+            assert isinstance(declared, Exercise)
+            worker = self.worker(trusted=True, timing=declared.timing)
+            try:
+                answer = worker.ask({"load": {"cells": [[versus, "import numpy as np\n" + declared.baseline_source(versus)]],
+                                              "function": declared.baselines[versus].__name__}}, 120)
+                if "failed" in answer:
+                    raise OracleError(f"baseline {versus}: {answer['failed']}")
+                series = Series(worker, declared, versus, self.lab.exercises[name].shape or {}, rng,
+                                lambda calls: self.oracle.expect(name, calls))
+                series.warm_up()
+            except (Failed, Rejected, Died, TimedOut, ProtocolError, Tampered) as e:
+                worker.close()
+                raise OracleError(f"baseline {versus} of {name}: {e} {worker.printed()[-300:]}") from None
+            self.baselines[name, versus] = series
+        series = self.baselines[name, versus]
+        series.rng = rng
+        return series
+
+    def control(self, series: Series) -> measure.Interval:
+        """A/A control with this baseline, measured again when the last one is old."""
+        when, found = self.controls.get(series.name, (-math.inf, None))
+        if found is None or time.monotonic() - when > CONTROL_SECONDS:
+            found = measure.interval(timing.control(series))
+            self.controls[series.name] = (time.monotonic(), found)
+        return found
+
+    def close(self) -> None:
+        for series in self.baselines.values():
+            series.worker.close()
+        self.baselines.clear()
+        self.oracle.close()

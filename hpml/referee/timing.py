@@ -1,0 +1,181 @@
+"""Timed blocks and paired measurements. One block is one call, or as many as make it long enough to time:
+
+worker frozen → fresh random inputs written → clock → resume → done → frozen → clock → those very outputs compared with the
+oracle's. Student and baseline alternate in random order. The processor clock is read while the jail is frozen, so work that goes
+on after the answer is counted, and stops.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hpml import measure
+from hpml.course import Target
+from hpml.exercise import Exercise, Size
+from hpml.referee import arrays, compare
+from hpml.referee.compare import Memory, Problem, Tampered
+from hpml.referee.jail import Worker
+from hpml.verdict import Measured
+
+BLOCK = 0.02                # seconds: short calls are repeated until a block takes about this long
+MOST_CALLS = 64
+MOST_PAIRS = 60
+LEAST_PAIRS = 4
+BUDGET = 15.0               # seconds of wall time for one target
+
+Expect = Callable[[list[tuple[Any, ...]]], list[Any]]
+
+
+class Failed(Exception):
+    """The function raised an exception; `said` is the worker's description of it."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        super().__init__(str(said.get("message")))
+        self.said = said
+
+
+class Rejected(Exception):
+    """A result was not right."""
+
+    def __init__(self, problem: Problem, call: tuple[Any, ...], expected: Any) -> None:
+        super().__init__(problem.message)
+        self.problem, self.call, self.expected = problem, call, expected
+
+
+@dataclass
+class Series:
+    """Calls of one loaded function, all of one size."""
+
+    worker: Worker
+    exercise: Exercise
+    name: str
+    size: Size
+    rng: np.random.Generator
+    expect: Expect
+    view: bool = False
+
+    def __post_init__(self) -> None:
+        self.calls = 1
+        self.overhead = 0.0
+        self._specs: list[list[dict[str, Any]]] | None = None
+        self.wall = 0.0
+
+    def fresh(self, calls: int) -> list[tuple[Any, ...]]:
+        return [self.exercise.sample(self.rng, self.size) for _ in range(calls)]
+
+    def _prepare(self, specs: list[list[dict[str, Any]]]) -> None:
+        if specs != self._specs:
+            self.worker.ask({"prepare": {"calls": specs}}, 60)
+            self._specs = specs
+
+    def run(self, inputs: list[tuple[Any, ...]]) -> tuple[float, list[Any]]:
+        """One block on given inputs. Returns seconds (processor or wall, overhead included) and the outputs' descriptions.
+
+        The worker is left frozen, so that the outputs can be read; `release` lets it go on.
+        """
+        specs, size = arrays.layout(inputs)
+        if size > self.worker.arena.size:
+            raise MemoryError("the inputs do not fit into the arena")
+        self._prepare(specs)
+        worker = self.worker
+        worker.freeze()
+        arrays.write(worker.arena, specs, inputs)
+        cpu, wall = worker.cpu_ns(), time.perf_counter_ns()
+        worker.thaw()
+        try:
+            answer = worker.ask({"go": True}, self.exercise.seconds * max(1, len(inputs)))
+        finally:
+            finished = time.perf_counter_ns()
+            worker.freeze()
+        cpu = worker.cpu_ns() - cpu
+        self.wall = (finished - wall) / 1e9
+        if "failed" in answer:
+            worker.thaw()
+            if not isinstance(answer["failed"], dict):
+                raise Tampered("a malformed failure")
+            raise Failed(answer["failed"])
+        done = answer.get("done")
+        if not isinstance(done, list) or len(done) != len(inputs):
+            raise Tampered("not one output for each call")
+        return (cpu / 1e9 if self.exercise.timing == "cpu" else self.wall), done
+
+    def verify(self, inputs: list[tuple[Any, ...]], done: list[Any]) -> list[Any]:
+        """Compare every output of a block; raises Rejected at the first that is wrong. Returns the values."""
+        specs, _ = arrays.layout(inputs)
+        values = []
+        for call, row, said, expected in zip(inputs, specs, done, self.expect(inputs), strict=True):
+            own = [(spec["offset"], a) for spec, a in zip(row, call, strict=True) if isinstance(a, np.ndarray)]
+            for offset, a in own:
+                if not np.array_equal(self.worker.arena[offset: offset + a.nbytes], np.ascontiguousarray(a).reshape(-1).view(np.uint8)):
+                    raise Rejected(Problem(f"`{self.name}` changes its argument; leave the inputs as they are."), call, expected)
+            value, problem = compare.accept(said, expected, dict(self.exercise.tolerance),
+                                            Memory(self.worker.base, own, self.worker.read), self.view, self.name)
+            if problem:
+                raise Rejected(problem, call, expected)
+            values.append(value)
+        return values
+
+    def release(self) -> None:
+        self.worker.thaw()
+        self.worker.ask({"release": True}, 60)
+
+    def checked(self, inputs: list[tuple[Any, ...]]) -> tuple[float, list[Any]]:
+        """One block, verified: seconds and values."""
+        seconds, done = self.run(inputs)
+        try:
+            values = self.verify(inputs, done)
+        finally:
+            self.release()
+        return seconds, values
+
+    def block(self) -> float:
+        """One timed block with fresh inputs, every output verified: seconds a call, the referee's overhead taken off."""
+        return max(self.checked(self.fresh(self.calls))[0] - self.overhead, 1e-9) / self.calls
+
+    def warm_up(self) -> None:
+        """Run until blocks have a good length; measure what an empty block costs. Looks the same as timing."""
+        self.overhead = 0.0
+        self.block()
+        once = min(self.block() for _ in range(2))
+        each = sum(a.nbytes for a in self.fresh(1)[0] if isinstance(a, np.ndarray)) + 1
+        self.calls = max(1, min(MOST_CALLS, math.ceil(BLOCK / once), self.worker.arena.size // (2 * each)))
+        self.overhead = float(np.median([self.checked([])[0] for _ in range(5)]))
+        self.block()
+
+
+def pairs(student: Series, baseline: Series, target: Target, kind: str, rng: np.random.Generator,
+          budget: float = BUDGET, clock: Callable[[], float] = time.monotonic) -> tuple[Measured, bool]:
+    """Interleave blocks until the answer is clear or the budget ends. Returns what was measured, and whether it is too noisy."""
+    samples: list[tuple[float, float]] = []
+    logs: list[float] = []
+    began = clock()
+    while True:
+        if rng.integers(2):
+            s = student.block()
+            b = baseline.block()
+        else:
+            b = baseline.block()
+            s = student.block()
+        samples.append((s, b))
+        logs.append(math.log(b / s))
+        found = measure.interval(logs)
+        if len(logs) >= LEAST_PAIRS and measure.decided(found, target.start, target.full):
+            break
+        if len(logs) >= MOST_PAIRS or (clock() - began > budget and len(logs) >= LEAST_PAIRS):
+            break
+    noisy = measure.too_noisy(found, target.start, target.full)
+    measured = Measured(target=kind, versus=target.versus, start=target.start, full=target.full, ratio=found.ratio,
+                        low=found.low, high=min(found.high, 1e12), credit=measure.credit(found.low, target.start, target.full),
+                        samples=samples, clock=student.exercise.timing)
+    return measured, noisy
+
+
+def control(one: Series, count: int = 6) -> Sequence[float]:
+    """A/A: log-ratios of a worker against itself. Their mean is zero on a machine that can be trusted."""
+    return [math.log(one.block() / one.block()) for _ in range(count)]

@@ -1,0 +1,184 @@
+"""The contract of a jail, on both backends where it holds for both."""
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from hpml.referee import jail
+from hpml.referee.jail import Died, Worker
+from hpml.referee.protocol import ProtocolError, TimedOut
+
+
+@pytest.fixture
+def worker(backend: str) -> Iterator[Worker]:
+    with Worker(backend, cores=(max(os.sched_getaffinity(0)),), cpu_seconds=60) as worker:
+        worker.wait_ready()
+        yield worker
+
+
+def load(worker: Worker, source: str, function: str = "f") -> dict:
+    return worker.ask({"load": {"cells": [["cell", source]], "function": function}}, 20)
+
+
+def call(worker: Worker, *values: object) -> dict:
+    worker.ask({"prepare": {"calls": [[{"value": v} for v in values]]}}, 10)
+    return worker.ask({"go": True}, 20)
+
+
+def test_a_call_and_its_result_in_frozen_memory(worker: Worker) -> None:
+    load(worker, "def f(x): return x * 2")
+    worker.arena[:40] = np.arange(10, dtype=np.float32).view(np.uint8)
+    worker.ask({"prepare": {"calls": [[{"offset": 0, "shape": [2, 5], "dtype": "<f4"}]]}}, 10)
+    said = worker.ask({"go": True}, 10)["done"][0]
+    worker.freeze()
+    got = np.frombuffer(worker.read(said["address"], 40), np.float32).reshape(said["shape"])
+    assert got.tolist() == (2 * np.arange(10).reshape(2, 5)).tolist()
+
+
+def test_frozen_means_no_progress(worker: Worker) -> None:
+    load(worker, "import threading\nn = 0\ndef spin():\n    global n\n    while True: n += 1\n"
+                 "def f():\n    threading.Thread(target=spin, daemon=True).start()\n    return 1")
+    call(worker)
+    worker.freeze()
+    before = worker.cpu_ns()
+    with pytest.raises(TimedOut):
+        worker.ask({"release": True}, 0.2)
+    assert worker.cpu_ns() == before
+    worker.thaw()
+    assert worker.ask(None, 10)["released"]
+    assert worker.cpu_ns() > before
+
+
+def test_the_clock_sees_threads_that_ended_and_children_that_were_reaped(worker: Worker) -> None:
+    load(worker, """
+import os, threading, time
+def burn():
+    until = time.process_time() + 0.3
+    while time.process_time() < until: pass
+def f(how):
+    if how == "thread":
+        t = threading.Thread(target=burn); t.start(); t.join()
+    elif os.fork() == 0:
+        burn(); os._exit(0)
+    else:
+        os.wait()
+    return 1.0
+""")
+    for how in ("thread", "child"):
+        before = worker.cpu_ns()
+        assert "done" in call(worker, how)
+        assert worker.cpu_ns() - before > 250e6, how
+
+
+def test_no_network_no_course_no_neighbours(worker: Worker) -> None:
+    load(worker, """
+import os, socket
+def f():
+    seen = [p for p in ("/work", "/home", "/root/.ssh", "/var", "/srv") if os.path.exists(p) and os.listdir(p)]
+    try:
+        socket.create_connection(("192.0.2.1", 80), 0.5)
+        net = "connected"
+    except OSError as e:
+        net = type(e).__name__
+    try:
+        open("/usr/made-by-a-student", "w")
+        wrote = 1
+    except OSError:
+        wrote = 0
+    raise RuntimeError(f"{os.path.exists(COURSE)} {net} {wrote} {os.getuid()} {len([p for p in os.listdir('/proc') if p.isdigit()])} "
+                       f"{[m for m in ('hpml',) if __import__('importlib').util.find_spec(m)]}")
+""".replace("COURSE", repr(str(jail.HERE.parent.parent / "labs"))))
+    said = call(worker)["failed"]["message"].split(" ", 5)
+    if worker.backend == "none":
+        pytest.skip("without a jail there is nothing to keep from the worker")
+    assert said[0] == "False" and said[1] != "connected" and said[2] == "0"
+    assert said[3] == ("65534" if os.getuid() == 0 else str(os.getuid()))
+    assert said[4] == "1"
+    assert said[5] == "[]"
+
+
+def test_limits_hold(worker: Worker) -> None:
+    load(worker, """
+import os
+def f(what):
+    if what == "memory":
+        x = bytearray(8 << 30)
+    elif what == "file":
+        with open("/tmp/large", "wb") as out: out.write(bytes(100 << 20))
+    elif what == "root":
+        os.setuid(0); os.chroot("/")
+    return 1.0
+""")
+    assert call(worker, "memory")["failed"]["type"] == "MemoryError"
+    if worker.backend == "bubblewrap":
+        assert call(worker, "root")["failed"]["type"] == "PermissionError"
+    try:
+        assert call(worker, "file")["failed"]["type"] == "OSError"
+    except Died as e:
+        assert "SIGXFSZ" in str(e)
+
+
+def test_no_fork_bomb(backend: str) -> None:
+    if backend == "none":
+        pytest.skip("the limit on processes needs a user of its own")
+    with Worker(backend) as worker:
+        worker.wait_ready()
+        load(worker, "import os, time\ndef f():\n    n = 0\n    while n < 5000:\n        if os.fork() == 0:\n            time.sleep(60)\n"
+                     "        n += 1\n    return 1.0")
+        assert call(worker)["failed"]["type"] == "BlockingIOError"
+        pids = worker.pids()
+        assert 10 < len(pids) < 1000
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)          # killed as a whole
+
+
+@pytest.mark.parametrize(("source", "says"), [
+    ("import os\ndef f(): os._exit(3)", "exit status 3"),
+    ("import ctypes\ndef f(): ctypes.string_at(0)", "SIGSEGV"),
+    ("def f():\n    while True: print('x' * 1000)", "printed more than 8 MB"),
+])
+def test_a_worker_that_ends_says_how(worker: Worker, source: str, says: str) -> None:
+    load(worker, source)
+    with pytest.raises(Died, match=says):
+        call(worker)
+
+
+def test_what_is_printed_is_kept_shortened(worker: Worker) -> None:
+    load(worker, "def f():\n    print('hello', flush=True)\n    print('y' * 100000)\n    return 1.0")
+    call(worker)
+    worker.close()
+    assert worker.printed().startswith("hello\n") and "100007 bytes in all" in worker.printed()
+    assert len(worker.printed()) < 20_000
+
+
+def test_rubbish_on_the_channel_is_a_protocol_error(worker: Worker) -> None:
+    load(worker, "import os\ndef f():\n    for fd in range(3, 20):\n        try: os.write(fd, b'rubbish' * 100)\n        except OSError: pass\n")
+    with pytest.raises(ProtocolError):
+        call(worker)
+
+
+def test_the_arena_cannot_be_shrunk_under_the_referee(worker: Worker) -> None:
+    load(worker, "import os\ndef f():\n    n = 0\n    for fd in range(3, 20):\n        try: os.ftruncate(fd, 0); n += 1\n"
+                 "        except OSError: pass\n    return float(n)")
+    assert call(worker)["done"][0]["number"] == 0
+    worker.arena[:] .sum()
+
+
+def test_errors_are_data_with_their_line(worker: Worker) -> None:
+    said = load(worker, "x = 1\ny = unknown + x\n")["failed"]
+    assert (said["type"], said["line"], said["text"], said["name"]) == ("NameError", 2, "y = unknown + x", "unknown")
+    assert load(worker, "g = 3")["failed"]["type"] == "Missing"
+
+
+def test_reading_where_nothing_is(worker: Worker) -> None:
+    with pytest.raises((OSError, OverflowError)):
+        worker.read(8, 16)
+
+
+def test_choice_of_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert jail.choose("none") == "none"
+    monkeypatch.setattr(jail, "bubblewrap_problem", lambda: "it is not installed")
+    assert jail.choose("auto") == "none"
+    with pytest.raises(Exception, match="insists on the bubblewrap jail, but it is not installed"):
+        jail.choose("bubblewrap")
