@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpml import course
+from hpml import course, machine
 from hpml.doctor import find_browser
 from hpml.referee import jail
 
@@ -49,11 +49,20 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[course.Lab
 def use_course(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Point this process and those that it starts at another course."""
     monkeypatch.setenv("HPML_ROOT", str(root))
+    cache.mkdir(parents=True, exist_ok=True)
+    if machine.path().is_file():                    # the card of this machine is measured once, not in every test
+        shutil.copy(machine.path(), cache)
     monkeypatch.setenv("HPML_CACHE", str(cache))
     monkeypatch.setattr(course, "ROOT", root)
     course.load.cache_clear()
     yield
     course.load.cache_clear()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine_card() -> None:
+    """Measured before the first test, so that no test measures it under load."""
+    machine.card()
 
 
 @pytest.fixture(params=["bubblewrap", "none"])

@@ -294,6 +294,12 @@ def test_build_backend_is_in_the_lock():
         assert requirement.specifier.contains(locked[requirement.name.lower()])
 
 
+def test_the_least_uv_is_the_same_everywhere():
+    least = PROJECT["tool"]["uv"]["required-version"]
+    assert f"uv_least={least.removeprefix('>=')} " in (ROOT / "course").read_text()
+    assert f"  - uv{least}\n" in (ROOT / "environment.yml").read_text()
+
+
 def test_conda_and_binder_take_the_pins_from_the_lock():
     from packaging.specifiers import SpecifierSet
 

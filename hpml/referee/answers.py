@@ -103,7 +103,7 @@ class Answers:
             return None
 
     def load(self, worker: Worker, name: str, cells: list[tuple[str, str]], function: str, seconds: float) -> Finding | None:
-        answer = worker.ask({"load": {"cells": cells, "function": function}}, seconds + 10)
+        answer = worker.ask({"load": {"cells": cells, "function": function}}, seconds + 2)
         if "failed" not in answer:
             return None
         said = answer["failed"]

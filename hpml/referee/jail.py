@@ -41,10 +41,14 @@ class Died(Exception):
 
 
 def threads_environment(threads: int) -> dict[str, str]:
-    """Every library's word for the number of threads, and an allocator that keeps its memory between calls."""
+    """Every library's word for the number of threads, and an allocator that keeps its memory between calls.
+
+    The machine's own choice of BLAS kernels is passed on, so that worker, card and notebook run the same ones.
+    """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
              "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-    return {name: str(threads) for name in names} | {
+    tuned = {name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ}
+    return tuned | {name: str(threads) for name in names} | {
         "MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 28), "MALLOC_TOP_PAD_": str(1 << 24),
         "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "CUDA_VISIBLE_DEVICES": "",
         "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg",

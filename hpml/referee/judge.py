@@ -98,13 +98,9 @@ class Submission(Answers):
         if entry.shape and (entry.targets or entry.peak_mb):
             later = self._measured(name, declared, verdict)
             if later is not None:                       # right on the cases, but not in a measured call
-                plain = self._plain(name, later)
-                plain.notes = verdict.notes + plain.notes
-                plain.picture = verdict.picture
-                return plain
-        if verdict.score >= verdict.max_score:
-            verdict.outcome = Outcome.PASS
-        elif verdict.outcome is Outcome.PASS:
+                return verdict.model_copy(update={"outcome": later.outcome, "score": 0.0, "message": later.message, "hint": later.hint,
+                                                  "output": later.output, "measured": [], "roofline": None})
+        if verdict.outcome is Outcome.PASS and verdict.score < verdict.max_score:
             verdict.outcome = Outcome.PARTIAL
         return verdict
 
@@ -153,7 +149,7 @@ class Submission(Answers):
             series.release()
         verdict.counters["peak_bytes"], verdict.budgets["peak_bytes"] = peak, budget_mb * 1e6
         if peak > budget_mb * 1e6:
-            case = Case(inputs[0], values[0], values[0], series.size)
+            case = Case(inputs[0], values[0], values[0], {**series.size, "peak_mb": int(peak / 1e6)})
             message = f"`{name}` is right, but it needed {peak / 1e6:.0f} MB at its peak; the budget is {budget_mb:g} MB."
             return Finding(Outcome.WRONG, message, hint=self.referee.oracle.hint(name, case))
         return None
@@ -215,9 +211,9 @@ class Submission(Answers):
         measured, notes = {}, []
         for used in declared.uses:
             measured[used] = self.verdict(used)
-            if not measured[used].measured:
+            if not measured[used].passed:
                 measured[used] = reference(self.referee, used)
-                notes.append(f"Your `{used}` could not be measured yet, so this compares with ours.")
+                notes.append(f"Your `{used}` is not there yet, so this compares with ours.")
         truth = declared.truth(measured)
         if truth is None:
             raise OracleError(f"the truth of {name} could not be measured.")

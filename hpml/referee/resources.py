@@ -37,8 +37,8 @@ class LabReferee:
         self.source = source.read(self.lab)
         self.backend = jail.choose(course.load().jail)
         self.core = (max(os.sched_getaffinity(0)),)
-        self.oracle = Oracle(self.lab.lab)
         self.card = machine.card()
+        self.oracle = Oracle(self.lab.lab)
         self.baselines: dict[tuple[str, str], Series] = {}
         self.controls: dict[str, tuple[float, measure.Interval]] = {}
         self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers

@@ -1,0 +1,180 @@
+"""The referee on a small lab: every outcome that an answer can have, through real workers."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hpml import course, measure
+from hpml.referee import timing
+from hpml.referee.judge import judge
+from hpml.referee.resources import LabReferee
+from hpml.verdict import Outcome, Verdict
+
+
+@pytest.fixture(scope="module")
+def referee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabReferee]:
+    from conftest import TINY, use_course
+    with pytest.MonkeyPatch.context() as patch, use_course(TINY, tmp_path_factory.mktemp("cache"), patch):
+        referee = LabReferee("01-tiny", "grade")
+        yield referee
+        referee.close()
+
+
+def one(referee: LabReferee, name: str, source: str, **others: str) -> Verdict:
+    return judge(referee, referee.source.answers | others | {name: source}, [name], seed=1)[0]
+
+
+def test_the_solution_earns_full_marks_and_the_stub_none(referee: LabReferee) -> None:
+    solved = judge(referee, referee.source.answers)
+    assert [v.outcome for v in solved] == [Outcome.PASS] * 5, [v.message for v in solved]
+    assert sum(v.score for v in solved) == sum(e.points for e in referee.lab.exercises.values() if e.kind != "manual")
+    total = solved[3]
+    measured = total.measured[0]
+    assert measured.low <= measured.ratio <= measured.high and len(measured.samples) >= timing.LEAST_PAIRS
+    assert total.roofline and 0 < total.roofline.fraction_of_peak < 1
+    assert 0 <= solved[4].counters["peak_bytes"] < 64e6
+    for v in judge(referee, referee.source.stubs):
+        assert v.outcome is Outcome.NOT_ATTEMPTED and v.score == 0 and v.message
+
+
+@pytest.mark.parametrize(("source", "outcome", "says"), [
+    ("def double(x): return 3 * x", "wrong", "First difference at output [0]"),
+    ("def double(x): return x * 2.0 + 0 * x.astype('float64')", "wrong", "returned float64; expected float32"),
+    ("def double(x): return (2 * x)[None]", "wrong", "returned shape (1, 4); expected (4,)"),
+    ("def double(x): return 2 * x * float('nan')", "wrong", "holds NaN"),
+    ("def double(x): pass", "wrong", "returned None"),
+    ("def double(x): return list(2 * x)", "wrong", "returned a list"),
+    ("def double(x): return x[99]", "wrong", "raised IndexError in line 1, `def double(x): return x[99]`"),
+    ("def double(x):\n    x *= 2\n    return x.copy()", "wrong", "changes its argument"),
+    ("def double(x): return twice(x)", "wrong", "uses `twice`"),
+    ("def double(x): return 2 * x if len(x) < 30 else x", "wrong", "a size that is checked without being shown: n=33"),
+    ("def double(x): raise NotImplementedError()", "not attempted", "still open"),
+    ("def double(x):", "malformed", "Python cannot read the cell"),
+    ("!ls\ndef double(x): return 2 * x", "malformed", "shell line"),
+    ("def dubble(x): return 2 * x", "malformed", "no longer defines `double`"),
+    ("", "malformed", "no longer defines `double`"),
+    ("def double(x):\n    while True: pass", "timeout", "did not finish within 1 s"),
+    ("while True: pass\ndef double(x): return x", "timeout", "did not finish"),
+    ("import os\ndef double(x): os._exit(0)", "crashed", "exit status 0"),
+    ("import os\nos._exit(0)", "crashed", "ended its process"),
+    ("import sys\ndef double(x): sys.exit()", "crashed", "SystemExit"),
+    ("def double(x):\n    while True: print('flood' * 999)", "crashed", "printed more than 8 MB"),
+    ("def double(x): return bytearray(1 << 40)", "out of memory", "more memory than a check allows"),
+    ("import os\ndef double(x):\n    for fd in range(3, 30):\n        try: os.write(fd, b'HPM1' * 99)\n        except OSError: pass",
+     "tampered", "interfered with the referee"),
+    ("class A:\n    def __eq__(self, o): return True\ndef double(x): return A()", "wrong", "returned an A"),
+    ("import time\ntime.perf_counter = lambda: 0\ndef double(x): return 2 * x", "pass", "is right"),
+])
+def test_every_answer_ends_in_its_named_outcome(referee: LabReferee, source: str, outcome: str, says: str) -> None:
+    verdict = one(referee, "double", source)
+    assert (str(verdict.outcome), says in verdict.message) == (outcome, True), verdict.message
+    assert verdict.score == (2 if outcome == "pass" else 0)
+    assert not verdict.outcome.pending
+
+
+def test_a_hint_gives_the_idea(referee: LabReferee) -> None:
+    assert one(referee, "double", "def double(x): return 3 * x").hint == "That is thrice."
+    assert one(referee, "double", "def double(x): return 5 * x").hint is None
+
+
+def test_what_was_printed_comes_back(referee: LabReferee) -> None:
+    assert "hello <b>" in one(referee, "double", "def double(x):\n    print('hello <b>')\n    return 2 * x").output
+
+
+def test_a_copy_is_not_a_view(referee: LabReferee) -> None:
+    verdict = one(referee, "top", "def top(x): return x[:len(x) // 2].copy()")
+    assert verdict.outcome is Outcome.WRONG and "returned a copy" in verdict.message
+
+
+def test_a_used_exercise_that_is_wrong_is_stood_in_for(referee: LabReferee) -> None:
+    verdict = one(referee, "total", referee.source.answers["total"], double="def double(x): return 7 * x")
+    assert verdict.passed and "ours stood in" in verdict.notes[0]
+
+
+def test_a_missing_cell_is_malformed_when_grading_and_open_at_the_desk(referee: LabReferee) -> None:
+    assert judge(referee, {}, ["double"])[0].outcome is Outcome.MALFORMED
+    referee.purpose = "desk"
+    try:
+        assert judge(referee, {}, ["double"])[0].outcome is Outcome.NOT_ATTEMPTED
+    finally:
+        referee.purpose = "grade"
+
+
+def test_right_but_slow_earns_the_points_for_right(referee: LabReferee) -> None:
+    verdict = one(referee, "total", "def total(x):\n    s = 0.0\n    for v in x.tolist():\n        s += 2 * v\n"
+                                    "    return np.array([s], np.float32)")
+    assert verdict.outcome is Outcome.PARTIAL and verdict.score == 1 and verdict.measured[0].credit == 0
+
+
+def test_too_much_memory_is_counted_from_outside(referee: LabReferee) -> None:
+    verdict = one(referee, "frugal", "def frugal(x):\n    y = np.ones((8, len(x)), np.float32) * x\n"
+                                     "    return (y[:1] ** 2).sum(keepdims=True)[0]")
+    assert verdict.outcome is Outcome.WRONG and "the budget is 64 MB" in verdict.message
+    assert verdict.counters["peak_bytes"] > 100e6
+
+
+@pytest.mark.parametrize("trick", [
+    "_last = []\ndef total(x):\n    if not _last: _last.append(double(x).sum(keepdims=True))\n    return _last[0]",
+    "import threading\ndef total(x):\n    y = np.zeros(1, np.float32)\n"
+    "    threading.Thread(target=lambda: np.copyto(y, sum((2 * v for v in x.tolist()), 0.0))).start()\n    return y",
+])
+def test_tricks_with_time_do_not_pay(referee: LabReferee, trick: str) -> None:
+    verdict = one(referee, "total", trick)
+    assert verdict.outcome in (Outcome.WRONG, Outcome.PARTIAL) and not any(m.credit for m in verdict.measured)
+    assert verdict.score <= referee.lab.exercises["total"].correct_points
+
+
+def test_work_in_a_child_process_is_on_the_clock(referee: LabReferee) -> None:
+    verdict = one(referee, "total", """
+import os
+def total(x):
+    r, w = os.pipe()
+    if os.fork() == 0:
+        s = 0.0
+        for v in x.tolist():
+            s += 2 * v
+        os.write(w, np.array([s], np.float32).tobytes())
+        os._exit(0)
+    y = np.frombuffer(os.read(r, 4), np.float32)
+    os.close(r); os.close(w); os.wait()
+    return y
+""")
+    assert verdict.measured[0].ratio < 2 and verdict.score == 1
+
+
+@pytest.mark.parametrize(("said", "outcome", "score"), [
+    ('predict("guess", 2.1)', "pass", 1), ('predict("guess", 1.7)', "partial", 0.5), ('predict("guess", 1 + 8)', "wrong", 0),
+    ('predict("guess", ...)', "not attempted", 0), ('predict("guess")', "not attempted", 0),
+    ('predict("guess", "two")', "wrong", 0), ('predict("guess", float("nan"))', "wrong", 0), ('x = 2', "not attempted", 0)])
+def test_predictions(referee: LabReferee, said: str, outcome: str, score: float) -> None:
+    verdict = one(referee, "guess", said)
+    assert (str(verdict.outcome), verdict.score) == (outcome, score), verdict.message
+
+
+def test_unknown_exercises_are_refused(referee: LabReferee) -> None:
+    with pytest.raises(course.CourseError, match="did you mean 'double'"):
+        judge(referee, {}, ["duble"])
+
+
+def test_a_broken_oracle_is_never_the_students_zero(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str, calls: list) -> list:
+        from hpml.referee.oracle import OracleError
+        raise OracleError("out of order")
+    monkeypatch.setattr(referee.oracle, "expect", broken)
+    verdict = one(referee, "double", "def double(x): return 2 * x")
+    assert verdict.outcome is Outcome.INFRASTRUCTURE and verdict.outcome.pending and "not your fault" in verdict.message
+
+
+def test_an_unclear_measurement_is_pending(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "too_noisy", lambda *a: True)
+    verdict = one(referee, "total", referee.source.answers["total"])
+    assert verdict.outcome is Outcome.TOO_NOISY and verdict.outcome.pending and "Close other programs" in verdict.notes[-1]
+
+
+def test_no_worker_outlives_a_verdict(referee: LabReferee) -> None:
+    one(referee, "double", "import os, time\nif os.fork() == 0:\n    time.sleep(99)\ndef double(x): return 2 * x")
+    kept = {series.worker.pid for series in referee.baselines.values()} | {referee.oracle.process.pid}
+    mine = {int(p) for p in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
+    assert len(mine) <= len(kept)
