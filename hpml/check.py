@@ -31,6 +31,7 @@ class Desk:
         self.referee: Referee | None = None
         self.verdicts: dict[str, Verdict] = {}
         self.predictions: dict[str, Any] = {}
+        self.unborn: set[str] = set()               # names that cells would have made if their exercises were written
 
     def record(self, info: Any) -> None:
         """IPython's pre_run_cell hook."""
@@ -65,8 +66,16 @@ def _shell() -> Any:
 
 
 def _still_open(shell: Any, kind: type[BaseException], error: BaseException, trace: Any, tb_offset: int | None = None) -> list[str]:
-    """An open exercise in an ordinary cell is no accident: one kind line instead of a traceback."""
-    lines = [f"Still open: this cell needs an exercise above that is not written yet.{' ' + str(error) if str(error) else ''}"]
+    """An open exercise in an ordinary cell is no accident, nor is a name that such a cell would have made: one kind line each.
+
+    Any other NameError is shown as ever.
+    """
+    if isinstance(error, NameError) and error.name not in _desk.unborn:
+        shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+        return [str(error)]
+    source = next(reversed(_desk.ran.values()), "")
+    _desk.unborn |= text.assigns(source)
+    lines = ["Still open: this cell needs an exercise above that is not written yet."]
     shell._showtraceback(kind, error, lines)
     return lines
 
@@ -84,7 +93,7 @@ def lab(name: str) -> None:
     shell = _shell()
     if shell is not None and not getattr(shell, "_hpml_hooks", False):
         shell.events.register("pre_run_cell", _desk.record)
-        shell.set_custom_exc((NotImplementedError,), _still_open)
+        shell.set_custom_exc((NotImplementedError, NameError), _still_open)
         shell._hpml_hooks = True
 
 

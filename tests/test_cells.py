@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpml.referee.cells import Refused, clean, defines, predicts, same
+from hpml.referee.cells import Refused, assigns, clean, defines, predicts, same
 
 
 def test_timing_magics_are_dropped_and_lines_keep_their_numbers() -> None:
@@ -41,6 +41,11 @@ def test_what_a_cell_defines() -> None:
     assert not defines("def g():\n    def f(): pass", "f") and not defines("f(3)", "f")
     assert defines("def f(x:\n  syntax error", "f")
     assert predicts("predict('a', 3)", "a") and predicts('predict( "a", ...)', "a") and not predicts("predict('ab', 3)", "a")
+
+
+def test_what_a_cell_makes() -> None:
+    assert assigns("import numpy as np, os.path\na, (b, c) = f()\nfor i in x: pass\ndef g(): pass") == {"np", "os", "a", "b", "c", "i", "g"}
+    assert assigns("def (") == set()
 
 
 @given(st.text(max_size=200))

@@ -155,6 +155,14 @@ def test_an_open_exercise_in_an_ordinary_cell_is_one_kind_line(shell: Interactiv
     assert isinstance(result.error_in_exec, NotImplementedError)
     out = capsys.readouterr().out
     assert "Still open" in out and "Traceback" not in out
+    shell.run_cell("y = z = f()")
+    shell.run_cell("w = z + 1")                         # a name that an open exercise would have made
+    shell.run_cell("w")
+    out = capsys.readouterr().out
+    assert out.count("Still open") == 3 and "NameError" not in out
+    shell.run_cell("mistyped")
+    out = capsys.readouterr().out
+    assert "NameError" in out and "mistyped" in out and "Still open" not in out
 
 
 def test_the_shell_tells_the_desk_what_was_run(shell: InteractiveShell, desk: Any) -> None:

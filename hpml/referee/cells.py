@@ -78,6 +78,17 @@ def defines(source: str, name: str) -> bool:
     return False
 
 
+def assigns(source: str) -> set[str]:
+    """Every name that a cell makes: assigned, defined or imported."""
+    try:
+        tree = ast.parse(clean(source))
+    except Refused:
+        return set()
+    made = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    made |= {n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    return made | {a.asname or a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom) for a in n.names}
+
+
 def predicts(source: str, name: str) -> bool:
     """True if the source calls `predict("name", …)`."""
     return bool(re.search(rf"predict\(\s*['\"]{re.escape(name)}['\"]", source))

@@ -175,8 +175,9 @@ class Submission(Answers):
         if declared.work and entry.shape:
             work = declared.work(entry.shape)
             seconds = float(np.median([s for m in verdict.measured for s, _ in m.samples]))
-            threads = len(self.referee.core) if declared.timing == "cpu" else self.referee.card.cores
-            peak, bandwidth = self.referee.card.gemm_gflops(threads), self.referee.card.bandwidth_gbs(threads)
+            threads = 1 if declared.timing == "cpu" else self.referee.card.cores
+            peak = self.referee.gemm_peak() if threads == 1 else self.referee.card.gemm_gflops(threads)
+            bandwidth = self.referee.card.bandwidth_gbs(threads)
             reached = work.flops / seconds / 1e9
             verdict.roofline = Roofline(gflops=reached, peak_gflops=peak, bandwidth_gbs=bandwidth, intensity=work.intensity,
                                         fraction_of_peak=reached / peak)

@@ -23,6 +23,7 @@ from hpml.verdict import Verdict
 CONTROL_SECONDS = 600           # how long an A/A control of the machine holds
 STUDENT_MEMORY = 3 << 30        # bytes of address space for a student's worker
 STUDENT_CPU_SECONDS = 600
+PEAK_N = 1024                   # size of the matrix product that stands for the machine's peak
 
 Purpose = Literal["desk", "grade"]
 
@@ -41,6 +42,7 @@ class LabReferee:
         self.oracle = Oracle(self.lab.lab)
         self.baselines: dict[tuple[str, str], Series] = {}
         self.controls: dict[str, tuple[float, measure.Interval]] = {}
+        self.gemm: Series | None = None
         self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers
         files = [self.lab.folder / "exercises.py", self.lab.folder / "lab.py"]
         self.lab_hash = hashlib.sha256(b"".join(f.read_bytes() for f in files) + self.lab.model_dump_json().encode()).hexdigest()
@@ -79,6 +81,20 @@ class LabReferee:
         series.rng = rng
         return series
 
+    def gemm_peak(self) -> float:
+        """GFLOP/s of a large float32 product in a worker like the student's, by the same clock, at this very moment."""
+        if self.gemm is None:
+            worker = self.worker(trusted=True)
+            worker.ask({"load": {"cells": [["gemm", "def gemm(a, b): return a @ b"]], "function": "gemm"}}, 60)
+            square = Exercise(sample=lambda rng, size: tuple(rng.random((2, size["n"], size["n"]), np.float32)), oracle=np.matmul, sizes=())
+            self.gemm = Series(worker, square, "gemm", {"n": PEAK_N}, np.random.default_rng(0), lambda calls: [])
+        inputs = self.gemm.fresh(1)
+        seconds = []
+        for _ in range(6):
+            seconds.append(self.gemm.run(inputs)[0])
+            self.gemm.release()
+        return 2e-9 * PEAK_N**3 / min(seconds)
+
     def control(self, series: Series) -> measure.Interval:
         """A/A control with this baseline, measured again when the last one is old."""
         when, found = self.controls.get(series.name, (-math.inf, None))
@@ -88,7 +104,8 @@ class LabReferee:
         return found
 
     def close(self) -> None:
-        for series in self.baselines.values():
+        for series in (*self.baselines.values(), *([self.gemm] if self.gemm else [])):
             series.worker.close()
+        self.gemm = None
         self.baselines.clear()
         self.oracle.close()

@@ -26,7 +26,9 @@ from hpml.verdict import Measured
 BLOCK = 0.02                # seconds: short calls are repeated until a block takes about this long
 MOST_CALLS = 64
 MOST_PAIRS = 60
-LEAST_PAIRS = 4
+LEAST_PAIRS = 4             # never fewer, however slow
+ENOUGH_PAIRS = 12           # where pairs are quick, not fewer than this either: the reader sees a narrower interval
+ENOUGH_SECONDS = 1.0
 BUDGET = 15.0               # seconds of wall time for one target
 
 Expect = Callable[[list[tuple[Any, ...]]], list[Any]]
@@ -165,9 +167,11 @@ def pairs(student: Series, baseline: Series, target: Target, kind: str, rng: np.
         samples.append((s, b))
         logs.append(math.log(b / s))
         found = measure.interval(logs)
-        if len(logs) >= LEAST_PAIRS and measure.decided(found, target.start, target.full):
+        spent = clock() - began
+        enough = len(logs) >= ENOUGH_PAIRS or (len(logs) >= LEAST_PAIRS and spent > ENOUGH_SECONDS)
+        if enough and measure.decided(found, target.start, target.full):
             break
-        if len(logs) >= MOST_PAIRS or (clock() - began > budget and len(logs) >= LEAST_PAIRS):
+        if len(logs) >= MOST_PAIRS or (spent > budget and len(logs) >= LEAST_PAIRS):
             break
     noisy = measure.too_noisy(found, target.start, target.full)
     measured = Measured(target=kind, versus=target.versus, start=target.start, full=target.full, ratio=found.ratio,
@@ -176,6 +180,6 @@ def pairs(student: Series, baseline: Series, target: Target, kind: str, rng: np.
     return measured, noisy
 
 
-def control(one: Series, count: int = 6) -> Sequence[float]:
+def control(one: Series, count: int = 10) -> Sequence[float]:
     """A/A: log-ratios of a worker against itself. Their mean is zero on a machine that can be trusted."""
     return [math.log(one.block() / one.block()) for _ in range(count)]

@@ -1,0 +1,96 @@
+"""What holds for every lab that course.yml calls ready."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from hpml import build, course, source, wrong
+from hpml.referee.client import Referee
+from hpml.verdict import Outcome
+
+LABS = [lab.lab for lab in course.load().ready()]
+WRONG = [(lab, path.name) for lab in LABS for path in sorted((course.ROOT / "labs" / lab / "wrong").glob("*.py"))]
+
+
+@pytest.fixture(scope="module")
+def referee() -> Iterator[Referee]:
+    """One referee for the whole file: its oracles and baselines stay warm."""
+    with Referee(purpose="grade") as referee:
+        yield referee
+
+
+def run_all(kind: str, name: str, seconds: int) -> nbformat.NotebookNode:
+    """Execute a generated notebook in a real kernel from its first to its last cell."""
+    path = course.ROOT / kind / name / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=seconds, resources={"metadata": {"path": str(path.parent)}}).execute()
+    return notebook
+
+
+def said(notebook: nbformat.NotebookNode) -> str:
+    return "\n".join(str(o.get("text") or o.get("traceback") or o.get("data", {}).get("text/plain", ""))
+                     for cell in notebook.cells for o in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_rebuilding_changes_nothing(name: str) -> None:
+    assert build.main(["--check", name]) == 0
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_the_solution_earns_full_marks(name: str, referee: Referee) -> None:
+    lab = course.load().lab(name)
+    verdicts = referee.judge(name, source.read(lab).answers)
+    assert {v.exercise: (str(v.outcome), v.score, v.message) for v in verdicts if v.score < v.max_score} == {}
+    assert all(v.picture for v in verdicts if lab.exercises[v.exercise].kind == "code"), "every exercise has its picture"
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_the_untouched_notebook_earns_zero_and_runs_to_its_end(name: str, referee: Referee, tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = course.load().lab(name)
+    for v in referee.judge(name, source.read(lab).stubs):
+        assert (v.outcome, v.score) == (Outcome.NOT_ATTEMPTED, 0) and v.message
+    with monkeypatch.context() as patch:
+        patch.setenv("HPML_CACHE", str(tmp_path))           # no verdicts of an earlier reader
+        notebook = run_all("notebooks", name, 120)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
+    text = said(notebook)
+    assert "Traceback" not in text and "NotImplementedError" not in text
+    for exercise, entry in lab.exercises.items():
+        if entry.kind != "manual":
+            assert f"{exercise}: not attempted, 0 of {entry.points:g} points so far." in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LABS)
+def test_the_solution_notebook_runs_without_a_warning(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HPML_CACHE", str(tmp_path))
+    notebook = run_all("solutions", name, 300)
+    bad = [o for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "error" or o.get("name") == "stderr"]
+    assert bad == []
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_there_are_at_least_five_wrong_answers(name: str) -> None:
+    lab = course.load().lab(name)
+    files = wrong.read(lab)
+    assert len(files) >= 5
+    gradable = {n for n, e in lab.exercises.items() if e.kind == "code"}
+    assert {w.exercise for w in files} == gradable, "every exercise has a wrong answer"
+
+
+@pytest.mark.parametrize(("name", "file"), WRONG)
+def test_a_wrong_answer_fails_exactly_its_named_check(name: str, file: str, referee: Referee) -> None:
+    lab = course.load().lab(name)
+    w = wrong.parse(lab.folder / "wrong" / file, lab)
+    answers = source.read(lab).answers | {w.exercise: w.source}
+    verdicts = referee.judge(name, answers, [w.exercise, *wrong.dependents(lab, w.exercise)])
+    assert wrong.complaints(w, verdicts) == []
+    own = verdicts[0]
+    assert own.score < own.max_score and own.message
+    solution = source.read(lab).by_role("exercise")[w.exercise].solution
+    assert not any(line.strip() in (own.hint or "") for line in solution.splitlines() if len(line.strip()) > 12), "a hint gives no code"

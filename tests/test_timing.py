@@ -1,0 +1,85 @@
+"""Pairing, stopping and noise, with made-up blocks and a clock that is turned by hand."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hpml.course import Target
+from hpml.referee import timing
+
+TARGET = Target(versus="slow", start=2, full=20)
+
+
+class Hand:
+    """A clock that moves when a block runs."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def series(clock: Hand, seconds: Callable[[], float], name: str = "", log: list[str] | None = None) -> Any:
+    def block() -> float:
+        took = seconds()
+        clock.now += took
+        if log is not None:
+            log.append(name)
+        return took
+    return SimpleNamespace(block=block, exercise=SimpleNamespace(timing="cpu"))
+
+
+def race(ratio: float, spread: float = 0.02, student: float = 1e-3, seed: int = 1, **more: Any) -> tuple[Any, bool]:
+    clock, rng = Hand(), np.random.default_rng(seed)
+    s = series(clock, lambda: student * float(np.exp(rng.normal(0, spread))))
+    b = series(clock, lambda: ratio * student * float(np.exp(rng.normal(0, spread))))
+    return timing.pairs(s, b, TARGET, "speedup", np.random.default_rng(seed), clock=clock, **more)
+
+
+def test_a_clear_answer_stops_early() -> None:
+    found, noisy = race(100)
+    assert not noisy and found.credit == 1 and len(found.samples) == timing.ENOUGH_PAIRS
+    assert found.low < 100 < found.high
+    slow, _ = race(100, student=0.01)                       # a pair takes a second: four are enough
+    assert len(slow.samples) == timing.LEAST_PAIRS
+
+
+def test_no_credit_is_clear_too() -> None:
+    found, noisy = race(1.0)
+    assert not noisy and found.credit == 0 and len(found.samples) == timing.ENOUGH_PAIRS
+
+
+def test_a_close_answer_takes_more_samples() -> None:
+    found, _ = race(19.5, spread=0.1)
+    assert len(found.samples) > timing.ENOUGH_PAIRS
+
+
+def test_the_budget_ends_it_and_noise_is_said() -> None:
+    found, noisy = race(6.3, spread=0.8, student=0.05, budget=3)
+    assert noisy and len(found.samples) < timing.MOST_PAIRS
+
+
+def test_noise_never_raises_the_credit_of_a_slow_answer() -> None:
+    """The lower end counts: over many measurements of a true ratio of 4, quarter steps above the true one are rare."""
+    true = timing.measure.credit(4.0, TARGET.start, TARGET.full)
+    above = sum(race(4.0, spread=0.1, seed=s)[0].credit > true for s in range(60))
+    assert above <= 3
+
+
+def test_order_alternates_at_random() -> None:
+    clock, log = Hand(), []
+    timing.pairs(series(clock, lambda: 1e-3, "s", log), series(clock, lambda: 3e-3, "b", log), TARGET, "speedup",
+                 np.random.default_rng(3), clock=clock)
+    first = log[::2]
+    assert 0 < first.count("s") < len(first) and log.count("s") == log.count("b")
+
+
+def test_a_machine_against_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, rng = Hand(), np.random.default_rng(5)
+    logs = timing.control(series(clock, lambda: 1e-3 * float(np.exp(rng.normal(0, 0.02)))))
+    found = timing.measure.interval(logs)
+    assert found.low < 1 < found.high and found.pairs == 10
