@@ -41,7 +41,7 @@ def race(ratio: float, spread: float = 0.02, student: float = 1e-3, seed: int = 
 
 
 def test_a_clear_answer_stops_early() -> None:
-    found, noisy = race(100)
+    found, noisy = race(100, student=1e-4)
     assert not noisy and found.credit == 1 and len(found.samples) == timing.ENOUGH_PAIRS
     assert found.low < 100 < found.high
     slow, _ = race(100, student=0.01)                       # a pair takes a second: four are enough
