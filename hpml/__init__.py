@@ -1,6 +1,6 @@
 """High Performance Machine Learning: a course that runs.
 
-In a notebook: `hpml.lab("04-conv-gemm")`, `check("im2col")`, `predict("patch_expansion", 9)`, `hpml.machine()`, `hpml.measured()`.
+In a notebook: `hpml.lab("04-conv-gemm")`, `check("im2col")`, `predict("patch_expansion", ...)`, `hpml.machine()`, `hpml.measured()`.
 Importing this package imports no framework.
 """
 

@@ -54,6 +54,8 @@ def test(argv: list[str]) -> int:
     parser = _parser("test")
     parser.add_argument("--all", action="store_true", help="also the slow tests; every further argument goes to pytest")
     options, further = parser.parse_known_args(argv)
+    if not (course.ROOT / "tests").is_dir():
+        raise CourseError("there are no tests here: the students' distribution comes without")
     if not any(a == "-m" for a in further):
         further += [] if options.all else ["-m", "not slow"]
     return subprocess.call([sys.executable, "-m", "pytest", *further], cwd=course.ROOT)
@@ -186,6 +188,11 @@ def main(argv: list[str] | None = None) -> int:
         return RUN[argv[0]](argv[1:])
     except (CourseError, RefereeError) as e:
         print(f"hpml {argv[0]}: {e}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as e:
+        if not (e.name or "").startswith("hpml"):
+            raise
+        print(f"hpml {argv[0]}: this needs the author's checkout; the students' distribution has no {e.name}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\nhpml {argv[0]}: interrupted.", file=sys.stderr)
