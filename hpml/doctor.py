@@ -281,7 +281,8 @@ def table(findings: list[Finding]) -> Table:
 
 def main(argv: list[str] | None = None) -> int:
     """`hpml doctor [--json]`. Returns 0 if nothing essential is missing, else 1."""
-    parser = argparse.ArgumentParser(prog="hpml doctor", description="What this machine has and lacks.")
+    parser = argparse.ArgumentParser(prog="hpml doctor", description="What this machine has and lacks, and how to get it.",
+                                     epilog="Example: hpml doctor --json")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     args = parser.parse_args(argv)
     findings = judge(look())
