@@ -6,7 +6,7 @@ Importing this package imports no framework.
 
 __version__ = "0.1.0"
 
-from hpml import machine                # to be called: hpml.machine() is the machine card
+from hpml import machine  # to be called: hpml.machine() is the machine card
 from hpml.check import check, lab, measured, predict
 
 __all__ = ["check", "lab", "machine", "measured", "predict"]

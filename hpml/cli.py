@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data": ("list, fetch and verify data sets", "hpml data fetch cifar10"),
     "doctor": ("what is missing on this machine, and how to get it", "hpml doctor"),
     "bench": ("the course's own performance figures", "hpml bench 04-conv-gemm --json"),
+    "replay": ("run a verdict again from its evidence, with the same seed", "hpml replay graded/04-conv-gemm/ada/conv_gemm.json"),
     "referee": ("run the referee as a service for a hub", "hpml referee --socket /run/hpml/referee.sock"),
 }
 
@@ -164,6 +165,7 @@ RUN: dict[str, Callable[[list[str]], int]] = {
     "build": _elsewhere("hpml.build"), "release": _elsewhere("hpml.build.release"), "grade": _elsewhere("hpml.grade"),
     "demo": _elsewhere("hpml.grade.demo"), "machine": _elsewhere("hpml.machine"), "data": _elsewhere("hpml.data"),
     "doctor": _elsewhere("hpml.doctor"), "referee": _elsewhere("hpml.referee.server"),
+    "replay": _elsewhere("hpml.referee.evidence"),
 }
 
 

@@ -53,6 +53,7 @@ def use_course(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     if machine.path().is_file():                    # the card of this machine is measured once, not in every test
         shutil.copy(machine.path(), cache)
     monkeypatch.setenv("HPML_CACHE", str(cache))
+    monkeypatch.setenv("HPML_KEY", str(cache / "course.key"))
     monkeypatch.setattr(course, "ROOT", root)
     course.load.cache_clear()
     yield

@@ -153,7 +153,8 @@ def test_what_is_printed_is_kept_shortened(worker: Worker) -> None:
 
 
 def test_rubbish_on_the_channel_is_a_protocol_error(worker: Worker) -> None:
-    load(worker, "import os\ndef f():\n    for fd in range(3, 20):\n        try: os.write(fd, b'rubbish' * 100)\n        except OSError: pass\n")
+    load(worker, "import os\ndef f():\n    for fd in range(3, 20):\n        try: os.write(fd, b'rubbish' * 100)\n"
+                 "        except OSError: pass\n")
     with pytest.raises(ProtocolError):
         call(worker)
 

@@ -42,9 +42,9 @@ class Answers:
 
     # -- sources ---------------------------------------------------------------------------------------------------
 
-    def chain(self, name: str) -> tuple[list[tuple[str, str]], list[str]]:
-        """Cells to run for an exercise, in order, and notes on stand-ins."""
-        source, declared = self.referee.source, self.referee.declared
+    def order(self, name: str) -> list[str]:
+        """Names of what an exercise builds on, directly or not, in the order in which they run."""
+        declared = self.referee.declared
         order: list[str] = []
 
         def visit(key: str) -> None:
@@ -54,6 +54,11 @@ class Answers:
                 order.append(key)
 
         visit(name)
+        return order
+
+    def chain(self, name: str) -> tuple[list[tuple[str, str]], list[str]]:
+        """Cells to run for an exercise, in order, and notes on stand-ins."""
+        source, order = self.referee.source, self.order(name)
         cells, notes = [], []
         if "preamble" in source.given and "preamble" not in order:
             order.insert(0, "preamble")

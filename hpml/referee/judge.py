@@ -75,11 +75,12 @@ class Submission(Answers):
     def _plain(self, name: str, found: Finding, score: float = 0.0) -> Verdict:
         answer = self.answers.get(name, "")
         referee = self.referee
+        chain = {key: self.answers[key] for key in (*self.order(name), name) if key in self.answers}
         return Verdict(lab=referee.lab.lab, exercise=name, outcome=found.outcome, score=score,
                        max_score=referee.lab.exercises[name].points, message=found.message, hint=found.hint,
                        notes=list(found.notes), picture=found.picture, output=found.output, jail=referee.backend,
                        evidence={"source_sha256": hashlib.sha256(answer.encode()).hexdigest(), "lab_sha256": referee.lab_hash,
-                                 "seed": str(self.seed), "purpose": referee.purpose,
+                                 "cells": chain, "seed": str(self.seed), "purpose": referee.purpose,
                                  "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                                  "machine": f"{referee.card.cpu}, {referee.card.cores} cores", "python": platform.python_version(),
                                  "versions": {p: importlib.metadata.version(p) for p in ("numpy", "hpml")}})

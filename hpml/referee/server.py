@@ -17,6 +17,7 @@ import threading
 from typing import IO, Any
 
 from hpml.course import CourseError
+from hpml.referee import evidence
 from hpml.referee.judge import judge
 from hpml.referee.oracle import OracleError
 from hpml.referee.resources import LabReferee, Purpose
@@ -46,6 +47,8 @@ class Server:
             if lab not in self.labs:
                 self.labs[lab] = LabReferee(lab, self.purpose)
             verdicts = judge(self.labs[lab], cells, exercises, request.get("seed"))
+            if self.purpose == "grade":
+                verdicts = [evidence.sign(v) for v in verdicts]
             return {"verdicts": [v.model_dump(mode="json") for v in verdicts]}
         except CourseError as e:
             return {"error": str(e)}
