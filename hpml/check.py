@@ -145,7 +145,7 @@ def check(name: str) -> float:
     """
     from IPython.display import display, update_display
 
-    from hpml import report                     # draws: not needed to import hpml
+    from hpml import report  # draws: not needed to import hpml
 
     try:
         found = _current(name)

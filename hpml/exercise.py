@@ -69,6 +69,7 @@ class Exercise:
     hints      tried in order on the first wrong public case; the first that fits is shown
     work       size → Work, for the roofline
     seconds    limit for one call (wall time)
+    preload    modules that a worker has imported before it is started, forked from a warm parent: ("tensorflow", "keras")
     timing     "cpu": CPU accounting of the whole jail, one thread; "wall": wall time, all cores
     """
 
@@ -84,6 +85,7 @@ class Exercise:
     hints: Sequence[Hint] = ()
     work: Callable[[Size], Work] | None = None
     seconds: float = 10.0
+    preload: Sequence[str] = ()
     timing: str = "cpu"
 
     def baseline_source(self, name: str) -> str:

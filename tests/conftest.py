@@ -66,9 +66,20 @@ def machine_card() -> None:
     machine.card()
 
 
-@pytest.fixture(params=["bubblewrap", "none"])
+@pytest.fixture(scope="session", params=["bubblewrap", "none"])
 def backend(request: pytest.FixtureRequest) -> str:
     """Every test of the jail's contract runs on both backends."""
     if request.param == "bubblewrap" and (problem := jail.bubblewrap_problem()):
         pytest.skip(problem)
     return str(request.param)
+
+
+@pytest.fixture(scope="session", params=["cold", "warm"])
+def warm_parent(request: pytest.FixtureRequest, backend: str) -> Iterator[jail.WarmParent | None]:
+    """… and both ways in: started afresh, and forked from a warm parent."""
+    if request.param == "cold":
+        yield None
+        return
+    parent = jail.WarmParent(backend, ("numpy",))
+    yield parent
+    parent.close()

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from hpml.referee import jail
-from hpml.referee.jail import Died, Worker
+from hpml.referee.jail import Died, WarmParent, Worker
 from hpml.referee.protocol import ProtocolError, TimedOut
 
 
 @pytest.fixture
-def worker(backend: str) -> Iterator[Worker]:
-    with Worker(backend, cores=(max(os.sched_getaffinity(0)),), cpu_seconds=60) as worker:
+def worker(backend: str, warm_parent: WarmParent | None) -> Iterator[Worker]:
+    with Worker(backend, cores=(max(os.sched_getaffinity(0)),), cpu_seconds=60, parent=warm_parent) as worker:
         worker.wait_ready()
         yield worker
 
@@ -120,10 +120,10 @@ def f(what):
         assert "SIGXFSZ" in str(e)
 
 
-def test_no_fork_bomb(backend: str) -> None:
+def test_no_fork_bomb(backend: str, warm_parent: WarmParent | None) -> None:
     if backend == "none":
         pytest.skip("the limit on processes needs a user of its own")
-    with Worker(backend) as worker:
+    with Worker(backend, parent=warm_parent) as worker:
         worker.wait_ready()
         load(worker, "import os, time\ndef f():\n    n = 0\n    while n < 5000:\n        if os.fork() == 0:\n            time.sleep(60)\n"
                      "        n += 1\n    return 1.0")
@@ -183,3 +183,39 @@ def test_choice_of_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     assert jail.choose("auto") == "none"
     with pytest.raises(Exception, match="insists on the bubblewrap jail, but it is not installed"):
         jail.choose("bubblewrap")
+
+
+@pytest.mark.slow
+def test_a_framework_is_warm_in_a_forked_worker() -> None:
+    """TensorFlow imported once, run in three workers one after another, each jailed on its own."""
+    backend = jail.choose("auto")
+    parent = WarmParent(backend, ("tensorflow", "keras"))
+    try:
+        for n in (1, 2, 3):
+            with Worker(backend, memory=None, parent=parent) as worker:
+                worker.wait_ready(20)
+                assert load(worker, f"import sys\nassert 'tensorflow' in sys.modules\nimport tensorflow as tf\n"
+                                    f"def f(): return float(tf.reduce_sum(tf.ones({n})))")["loaded"]
+                assert call(worker)["done"][0]["number"] == n
+                assert len(worker.pids()) == 1
+    finally:
+        parent.close()
+    assert not os.path.exists(f"/proc/{parent.pid}")
+
+
+def test_workers_of_one_parent_do_not_see_each_other(backend: str) -> None:
+    if backend == "none":
+        pytest.skip("without a jail they do")
+    parent = WarmParent(backend, ())
+    look = "import os\ndef f():\n    open('/tmp/mine', 'w').close()\n    return float(sum(p.isdigit() for p in os.listdir('/proc')) + 10 * len(os.listdir('/tmp')))"
+    with Worker(backend, parent=parent) as one, Worker(backend, parent=parent) as two:
+        for worker in (one, two):
+            worker.wait_ready()
+            load(worker, look)
+            assert call(worker)["done"][0]["number"] == 11          # one process, one file: its own
+    parent.close()
+
+
+def test_a_warm_parent_that_cannot_import_says_so(backend: str) -> None:
+    with pytest.raises(Died, match="No module named 'nonsense'"):
+        WarmParent(backend, ("nonsense",))

@@ -158,7 +158,7 @@ class Answers:
         declared = self.referee.declared[name]
         assert isinstance(declared, Exercise)
         cells, notes = self.chain(name)
-        with self.referee.worker(timing=declared.timing) as worker:
+        with self.referee.worker(timing=declared.timing, preload=declared.preload) as worker:
             try:
                 found = self.load(worker, name, [*cells, (name, cleaned)], name, declared.seconds)
                 if found is None:

@@ -82,7 +82,7 @@ def accept(said: Any, expected: Any, tolerance: dict[str, float], memory: Memory
             values, first = [], None
             for i, (s, e) in enumerate(zip(said, expected, strict=True)):
                 value, problem = accept(s, e, tolerance, memory, view, f"{name}()[{i}]")
-                values.append(value)
+                values.append(problem.got if value is None and problem else value)
                 first = first or problem
             if first:
                 first = Problem(first.message, tuple(values) if all(v is not None for v in values) else None, first.not_attempted)

@@ -12,6 +12,7 @@ import functools
 import json
 import mmap
 import os
+import select
 import shutil
 import signal
 import socket
@@ -22,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -34,6 +35,7 @@ ARENA = 1 << 29                     # 512 MiB of address space shared with a wor
 OUTPUT_KEPT = 16 << 10              # bytes of what a worker prints that are kept
 OUTPUT_LIMIT = 8 << 20              # printing more than this ends the worker
 UID = 65534                         # nobody
+TMP_BYTES = 64 << 20                # size of a worker's own /tmp and /dev/shm
 
 
 class Died(Exception):
@@ -108,26 +110,148 @@ def choose(wanted: str) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _files() -> Path:
-    """The two files a worker needs, in a folder of their own that can be shown to a jail."""
+    """The files a worker needs, in a folder of their own that can be shown to a jail."""
     import atexit
     folder = Path(tempfile.mkdtemp(prefix="hpml-worker-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
-    for name in ("worker.py", "protocol.py"):
+    for name in ("worker.py", "protocol.py", "warm.py"):
         shutil.copy(HERE / name, folder / name)
         (folder / name).chmod(0o644)
     return folder
 
 
+class Forked:
+    """A worker forked from a warm parent, with the part of Popen's face that a Worker needs. Its end is told through a pipe."""
+
+    def __init__(self, pid: int, stdout: IO[bytes], status: int) -> None:
+        self.pid, self.stdout, self._status = pid, stdout, status
+        self.returncode: int | None = None
+        self._lock = threading.Lock()               # the drain of a flooding worker may wait for its end, too
+
+    def wait(self, timeout: float | None = None) -> int:
+        with self._lock:
+            if self.returncode is None:
+                if not select.select([self._status], [], [], timeout)[0]:
+                    raise subprocess.TimeoutExpired("worker", timeout or 0)
+                text = os.read(self._status, 32)
+                os.close(self._status)
+                self.returncode = int(text) if text else -signal.SIGKILL
+            return self.returncode
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class WarmParent:
+    """A jailed process that has imported `preload` and forks a worker in a fraction of a second; see warm.py."""
+
+    def __init__(self, backend: str, preload: tuple[str, ...], threads: int = 1) -> None:
+        self.backend = backend
+        self.sock, theirs = socket.socketpair()
+        setup = {"warm": True, "socket": theirs.fileno(), "preload": list(preload)}
+        self.process, self.pid = _start(backend, setup, threads, [theirs.fileno()], warm=True)
+        theirs.close()
+        try:
+            self._line()
+        except Died:
+            self.close()
+            raise
+
+    def _line(self) -> str:
+        text = b""
+        while not text.endswith(b"\n"):
+            if not (more := self.sock.recv(1)):
+                said = self.process.stdout.read().decode("utf-8", "replace") if self.process.stdout else ""
+                raise Died(f"the warm parent ended: {said[-400:]}")
+            text += more
+        return text.decode().strip()
+
+    def fork(self, setup: dict[str, Any], theirs: socket.socket, arena: int) -> Forked:
+        """A fresh worker, jailed on its own."""
+        out_read, out_write = os.pipe()
+        status_read, status_write = os.pipe()
+        job = setup | {"isolate": self.backend != "none", "tmp": TMP_BYTES}
+        socket.send_fds(self.sock, [json.dumps(job).encode()], [theirs.fileno(), arena, out_write, status_write])
+        os.close(out_write)
+        os.close(status_write)
+        inner = int(self._line())
+        middle = next((p for p in _children(self.pid) if _inner_pid(p) == inner), 0)
+        found: list[int] = []
+        while middle and not (found := _children(middle)) and _state(middle) not in "ZX":
+            time.sleep(0)
+        return Forked(found[0] if found else 0, os.fdopen(out_read, "rb", buffering=0), status_read)
+
+    def close(self) -> None:
+        self.sock.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += [int(p) for p in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return found
+
+
+def _inner_pid(pid: int) -> int:
+    """The pid of a process in its own innermost namespace."""
+    try:
+        line = next(row for row in Path(f"/proc/{pid}/status").read_text().splitlines() if row.startswith("NSpid:"))
+    except (FileNotFoundError, ProcessLookupError, StopIteration):
+        return -1
+    return int(line.split()[-1])
+
+
+def _state(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return chr(stat.read().rpartition(b")")[2].split()[0][0])
+    except (FileNotFoundError, ProcessLookupError):
+        return "X"
+
+
+def _start(backend: str, setup: dict[str, Any], threads: int, passed: list[int], warm: bool = False) -> tuple[subprocess.Popen[bytes], int]:
+    """Start worker.py, jailed or not. Returns the process and the pid, on this side, of the worker itself."""
+    environment, files = threads_environment(threads), _files()
+    status_read = -1
+    if backend == "bubblewrap":
+        command = _bubblewrap(files)
+        if warm:                        # it makes namespaces for its children, which then drop everything
+            command += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+        for name, value in environment.items():
+            command += ["--setenv", name, value]
+        status_read, status_write = os.pipe()
+        command += ["--info-fd", str(status_write), "--", sys.executable, "-I", "/referee/worker.py", json.dumps(setup)]
+        passed = [*passed, status_write]
+    else:
+        command = [sys.executable, "-I", str(files / "worker.py"), json.dumps(setup)]
+    process = subprocess.Popen(command, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               env=environment, start_new_session=True,
+                               cwd=None if backend == "bubblewrap" else tempfile.gettempdir())
+    if backend != "bubblewrap":
+        return process, process.pid
+    os.close(status_write)
+    with os.fdopen(status_read) as status:
+        text = status.read()
+    return process, json.loads(text)["child-pid"] if text.strip() else process.pid
+
+
 class Worker:
     """One jailed process. All methods are the referee's side; none trusts what the process says."""
 
-    def __init__(self, backend: str, *, preload: tuple[str, ...] = (), threads: int = 1, cores: tuple[int, ...] = (),
-                 memory: int | None = 3 << 30, cpu_seconds: int = 600) -> None:
+    def __init__(self, backend: str, *, threads: int = 1, cores: tuple[int, ...] = (), memory: int | None = 3 << 30,
+                 cpu_seconds: int = 600, parent: WarmParent | None = None) -> None:
         self.backend = backend
-        self.jail = {"bubblewrap": "bubblewrap", "none": "none"}[backend]
-        ours, theirs = socket.socketpair()
-        self.sock = ours
+        self.sock, theirs = socket.socketpair()
         self.arena_fd = os.memfd_create("hpml-arena", os.MFD_ALLOW_SEALING)
         os.ftruncate(self.arena_fd, ARENA)
         fcntl.fcntl(self.arena_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
@@ -136,29 +260,14 @@ class Worker:
         if memory:
             limits["AS"] = memory + ARENA
         setup = {"socket": theirs.fileno(), "arena": self.arena_fd, "arena_bytes": ARENA, "limits": limits, "cores": list(cores),
-                 "preload": list(preload), "uid": UID if backend == "bubblewrap" else 0}
-        environment = threads_environment(threads)
-        files = _files()
-        if backend == "bubblewrap":
-            command = _bubblewrap(files)
-            for name, value in environment.items():
-                command += ["--setenv", name, value]
-            status_read, status_write = os.pipe()
-            command += ["--info-fd", str(status_write), "--", sys.executable, "-I", "/referee/worker.py", json.dumps(setup)]
-            passed = [theirs.fileno(), self.arena_fd, status_write]
+                 "preload": [], "uid": UID if backend == "bubblewrap" else 0}
+        self.process: subprocess.Popen[bytes] | Forked
+        if parent:
+            self.process = parent.fork(setup, theirs, self.arena_fd)
+            self.pid = self.process.pid
         else:
-            command = [sys.executable, "-I", str(files / "worker.py"), json.dumps(setup)]
-            passed = [theirs.fileno(), self.arena_fd]
-        self.process = subprocess.Popen(command, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, env=environment, start_new_session=True,
-                                        cwd=None if backend == "bubblewrap" else tempfile.gettempdir())
+            self.process, self.pid = _start(backend, setup, threads, [theirs.fileno(), self.arena_fd])
         theirs.close()
-        self.pid = self.process.pid
-        if backend == "bubblewrap":
-            os.close(status_write)
-            with os.fdopen(status_read) as status:
-                text = status.read()
-            self.pid = json.loads(text)["child-pid"] if text.strip() else self.process.pid
         self.output = bytearray()
         self.output_bytes = 0
         self._drain = threading.Thread(target=self._read_output, daemon=True)
@@ -207,11 +316,7 @@ class Worker:
         """Every process of the jail, the worker first."""
         found = [self.pid]
         for pid in found:
-            try:
-                for task in os.listdir(f"/proc/{pid}/task"):
-                    found += [int(p) for p in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
-            except (FileNotFoundError, ProcessLookupError):
-                continue
+            found += _children(pid)
         return found
 
     def freeze(self) -> None:
@@ -222,17 +327,9 @@ class Worker:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)
             for pid in pids:
-                while self._state(pid) not in "TtZXx":
+                while _state(pid) not in "TtZXx":
                     time.sleep(0)
                 stopped.add(pid)
-
-    @staticmethod
-    def _state(pid: int) -> str:
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as stat:
-                return chr(stat.read().rpartition(b")")[2].split()[0][0])
-        except (FileNotFoundError, ProcessLookupError):
-            return "X"
 
     def thaw(self) -> None:
         for pid in self.pids():

@@ -111,7 +111,7 @@ class Submission(Answers):
         assert entry.shape
         cells, _ = self.chain(name)
         rng = np.random.default_rng([self.seed, 2])
-        with self.referee.worker(timing=declared.timing) as worker:
+        with self.referee.worker(timing=declared.timing, preload=declared.preload) as worker:
             try:
                 failed = self.load(worker, name, [*cells, (name, text.clean(self.answers[name]))], name, declared.seconds)
                 if failed:

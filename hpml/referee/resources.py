@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import time
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from hpml import course, exercise, machine, measure, source
 from hpml.exercise import Exercise
 from hpml.referee import jail, timing
 from hpml.referee.compare import Tampered
-from hpml.referee.jail import Died, Worker
+from hpml.referee.jail import Died, WarmParent, Worker
 from hpml.referee.oracle import Oracle, OracleError
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.timing import Failed, Rejected, Series
@@ -42,15 +43,23 @@ class LabReferee:
         self.oracle = Oracle(self.lab.lab)
         self.baselines: dict[tuple[str, str], Series] = {}
         self.controls: dict[str, tuple[float, measure.Interval]] = {}
+        self.parents: dict[tuple[tuple[str, ...], int], WarmParent] = {}
         self.gemm: Series | None = None
         self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers
         files = [self.lab.folder / "exercises.py", self.lab.folder / "lab.py"]
         self.lab_hash = hashlib.sha256(b"".join(f.read_bytes() for f in files) + self.lab.model_dump_json().encode()).hexdigest()
 
-    def worker(self, trusted: bool = False, timing: str = "cpu") -> Worker:
+    def worker(self, trusted: bool = False, timing: str = "cpu", preload: Sequence[str] = ()) -> Worker:
+        """A fresh worker, ready. With `preload` it is forked from a parent that has imported these modules."""
         cores = self.core if timing == "cpu" else tuple(sorted(os.sched_getaffinity(0)))
-        worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted else STUDENT_MEMORY,
-                        cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS)
+        key = (tuple(preload), len(cores))
+        if preload and key not in self.parents:
+            try:
+                self.parents[key] = WarmParent(self.backend, tuple(preload), len(cores))
+            except Died as e:
+                raise OracleError(str(e)) from None
+        worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted or preload else STUDENT_MEMORY,
+                        cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS, parent=self.parents.get(key))
         try:
             worker.wait_ready()
         except (Died, TimedOut, ProtocolError) as e:
@@ -106,6 +115,9 @@ class LabReferee:
     def close(self) -> None:
         for series in (*self.baselines.values(), *([self.gemm] if self.gemm else [])):
             series.worker.close()
+        for parent in self.parents.values():
+            parent.close()
         self.gemm = None
+        self.parents.clear()
         self.baselines.clear()
         self.oracle.close()

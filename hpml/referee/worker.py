@@ -36,6 +36,9 @@ def confine(setup: dict[str, Any]) -> None:
         os.setgroups([])
         os.setresgid(setup["uid"], setup["uid"], setup["uid"])
         os.setresuid(setup["uid"], setup["uid"], setup["uid"])
+    if setup.get("uid"):
+        header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()     # _LINUX_CAPABILITY_VERSION_3
+        ctypes.CDLL(None).capset(header, nothing)                               # in a user namespace no other uid is left to go to
     if setup["cores"]:
         os.sched_setaffinity(0, setup["cores"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -125,8 +128,8 @@ class Worker:
         return {"type": type(value).__name__}
 
 
-def main() -> None:
-    setup = json.loads(sys.argv[1])
+def serve(setup: dict[str, Any]) -> None:
+    """Confine this process, then answer the referee until it closes the channel."""
     sock = socket.socket(fileno=setup["socket"])
     arena = mmap.mmap(setup["arena"], setup["arena_bytes"])
     confine(setup)
@@ -152,6 +155,15 @@ def main() -> None:
             answer = {"released": True}
         sys.stdout.flush()
         protocol.send(sock, answer)
+
+
+def main() -> None:
+    setup = json.loads(sys.argv[1])
+    if setup.get("warm"):
+        import warm  # type: ignore[import-not-found]
+        warm.parent(setup, serve)
+    else:
+        serve(setup)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""The warm parent: a process that has imported a framework, run nothing, and is forked and then jailed for each job.
+
+Importing TensorFlow costs seconds; forking a process that has imported it, a fraction of one. Forking after the first operation
+hangs the child, so the parent never runs one. It lives in the jail already (read-only system, no course, no network); each child
+gets process, network, ipc and mount namespaces and a /tmp of its own before it drops its privileges.
+This file lies beside worker.py in the jail and needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
+PRIVATE, RECURSIVE, NOSUID, NODEV = 1 << 18, 1 << 14, 2, 4
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def checked(result: int, what: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def mount(kind: str, where: str, flags: int, options: str = "") -> None:
+    checked(libc.mount(kind.encode(), where.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()), f"mount {where}")
+
+
+def child(job: dict[str, Any], fds: list[int], serve: Callable[[dict[str, Any]], None]) -> None:
+    """Process 1 of a fresh pid namespace: the worker of one job."""
+    if job["isolate"]:
+        checked(libc.mount(None, b"/", None, ctypes.c_ulong(PRIVATE | RECURSIVE), None), "private mounts")
+        mount("proc", "/proc", NOSUID | NODEV)
+        for where, size in (("/tmp", job["tmp"]), ("/dev/shm", job["tmp"])):
+            mount("tmpfs", where, NOSUID | NODEV, f"mode=1777,size={size}")
+        os.chdir("/tmp")
+        libc.sethostname(b"jail", 4)
+    job["socket"], job["arena"], out, status = fds
+    os.close(status)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.close(out)
+    serve(job)
+
+
+def between(job: dict[str, Any], fds: list[int], serve: Callable[[dict[str, Any]], None]) -> None:
+    """Makes the namespaces, waits for the worker, and reports how it ended: the referee is not its parent."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if job["isolate"]:
+        checked(libc.unshare(NEWNS | NEWUTS | NEWIPC | NEWPID | NEWNET), "unshare")
+    pid = os.fork()
+    if pid == 0:
+        child(job, fds, serve)
+        os._exit(0)
+    for fd in fds[:3]:
+        os.close(fd)
+    _, ended = os.waitpid(pid, 0)
+    os.write(fds[3], str(os.waitstatus_to_exitcode(ended)).encode())
+
+
+def parent(setup: dict[str, Any], serve: Callable[[dict[str, Any]], None]) -> None:
+    """Import what is to be warm, then fork for every request until the referee goes."""
+    sock = socket.socket(fileno=setup["socket"])
+    for module in setup["preload"]:
+        __import__(module)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    sock.sendall(b"ready\n")
+    while True:
+        data, fds, _, _ = socket.recv_fds(sock, 1 << 16, 4)
+        if not data:
+            return
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                sock.close()
+                between(json.loads(data), list(fds), serve)
+                code = 0
+            finally:
+                os._exit(code)
+        for fd in fds:
+            os.close(fd)
+        sock.sendall(f"{pid}\n".encode())
