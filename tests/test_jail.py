@@ -120,6 +120,24 @@ def f(what):
         assert "SIGXFSZ" in str(e)
 
 
+def test_private_folders_are_small(worker: Worker) -> None:
+    if worker.backend == "none":
+        pytest.skip("without a jail there are no private folders")
+    load(worker, """
+def f(where):
+    n = 0
+    try:
+        for i in range(400):
+            with open(f"{where}/{i}", "wb") as out: out.write(bytes(1 << 20))
+            n += 1
+    except OSError:
+        pass
+    return float(n)
+""")
+    for where in ("/tmp", "/dev/shm"):
+        assert call(worker, where)["done"][0]["number"] <= 64
+
+
 def test_no_fork_bomb(backend: str, warm_parent: WarmParent | None) -> None:
     if backend == "none":
         pytest.skip("the limit on processes needs a user of its own")

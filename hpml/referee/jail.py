@@ -72,14 +72,15 @@ def _bubblewrap(files: Path) -> list[str]:
             args += ["--symlink", os.readlink(path), path]
         elif os.path.exists(path):
             args += ["--ro-bind", path, path]
-    args += ["--perms", "1777", "--tmpfs", "/tmp"]
+    small = ["--perms", "1777", "--size", str(TMP_BYTES), "--tmpfs"]
+    args += [*small, "/tmp"]
     for path in _interpreter_roots():
         if not path.startswith("/usr/") and path != "/usr":
             for parent in reversed(Path(path).parents[:-1]):
                 if str(parent) != "/tmp":
                     args += ["--perms", "0755", "--dir", str(parent)]
             args += ["--ro-bind", path, path]
-    args += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm",
+    args += ["--proc", "/proc", "--dev", "/dev", *small, "/dev/shm",
              "--ro-bind", str(files), "/referee", "--chdir", "/tmp"]
     if os.getuid() != 0:
         args += ["--unshare-user"]
