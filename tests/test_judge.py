@@ -49,7 +49,7 @@ def test_the_solution_earns_full_marks_and_the_stub_none(referee: LabReferee) ->
     ("def double(x): return x[99]", "wrong", "raised IndexError in line 1, `def double(x): return x[99]`"),
     ("def double(x):\n    x *= 2\n    return x.copy()", "wrong", "changes its argument"),
     ("def double(x): return twice(x)", "wrong", "uses `twice`"),
-    ("def double(x): return 2 * x if len(x) < 30 else x", "wrong", "a size that is checked without being shown: n=33"),
+    ("def double(x): return 2 * x if len(x) < 30 else x", "wrong", "on input that is not shown: n=33"),
     ("def double(x): raise NotImplementedError()", "not attempted", "still open"),
     ("def double(x):", "malformed", "Python cannot read the cell"),
     ("!ls\ndef double(x): return 2 * x", "malformed", "shell line"),
@@ -126,22 +126,9 @@ def test_tricks_with_time_do_not_pay(referee: LabReferee, trick: str) -> None:
     assert verdict.score <= referee.lab.exercises["total"].correct_points
 
 
-def test_work_in_a_child_process_is_on_the_clock(referee: LabReferee) -> None:
-    verdict = one(referee, "total", """
-import os
-def total(x):
-    r, w = os.pipe()
-    if os.fork() == 0:
-        s = 0.0
-        for v in x.tolist():
-            s += 2 * v
-        os.write(w, np.array([s], np.float32).tobytes())
-        os._exit(0)
-    y = np.frombuffer(os.read(r, 4), np.float32)
-    os.close(r); os.close(w); os.wait()
-    return y
-""")
-    assert verdict.measured[0].ratio < 2 and verdict.score == 1
+def test_other_processes_are_refused_with_a_sentence(referee: LabReferee) -> None:
+    verdict = one(referee, "total", "import os\ndef total(x):\n    os.fork()\n    return double(x).sum(keepdims=True)")
+    assert verdict.outcome is Outcome.WRONG and "raised PermissionError in line 3, `os.fork()`" in verdict.message
 
 
 @pytest.mark.parametrize(("said", "outcome", "score"), [
@@ -174,7 +161,7 @@ def test_an_unclear_measurement_is_pending(referee: LabReferee, monkeypatch: pyt
 
 
 def test_no_worker_outlives_a_verdict(referee: LabReferee) -> None:
-    one(referee, "double", "import os, time\nif os.fork() == 0:\n    time.sleep(99)\ndef double(x): return 2 * x")
+    one(referee, "double", "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\ndef double(x): return 2 * x")
     kept = [*referee.baselines.values(), referee.oracle, *([referee.gemm] if referee.gemm else [])]
     mine = {int(p) for p in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
     assert len(mine) <= len(kept)

@@ -87,4 +87,4 @@ def test_a_closed_end(ends: tuple[socket.socket, socket.socket]) -> None:
 
 def test_a_header_too_long_is_not_sent(ends: tuple[socket.socket, socket.socket]) -> None:
     with pytest.raises(ProtocolError):
-        protocol.send(ends[0], {"x": "y" * protocol.MAX_HEADER})
+        protocol.send(ends[0], {"x": "y" * protocol.MAX_SENT})

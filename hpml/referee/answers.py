@@ -11,7 +11,7 @@ import numpy as np
 from hpml.exercise import Case, Exercise
 from hpml.referee import cells as text
 from hpml.referee.compare import Tampered
-from hpml.referee.jail import Died, Worker
+from hpml.referee.jail import Died, Stubborn, Worker
 from hpml.referee.oracle import OracleError
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.resources import LabReferee
@@ -163,15 +163,15 @@ class Answers:
                 found = self.load(worker, name, [*cells, (name, cleaned)], name, declared.seconds)
                 if found is None:
                     found = self._cases(name, declared, worker)
-            except (TimedOut, Died, ProtocolError, Tampered, MemoryError) as e:
+            except (TimedOut, Died, Stubborn, ProtocolError, Tampered, MemoryError) as e:
                 found = self.guarded(name, worker, declared.seconds, e)
         return Finding(found.outcome, found.message, found.hint, found.picture, found.output, (*notes, *found.notes))
 
     def _cases(self, name: str, declared: Exercise, worker: Worker) -> Finding:
-        """All public sizes, then hidden ones, each with a fresh call; the first wrong result ends it."""
+        """Public sizes on the public input, then these and the hidden ones on secret input; the first wrong result ends it."""
         oracle, picture = self.referee.oracle, None
         secret = np.random.default_rng([self.seed, 1])
-        for i, size in enumerate([*declared.sizes, *declared.hidden]):
+        for i, size in enumerate([*declared.sizes, *declared.sizes, *declared.hidden]):
             public = i < len(declared.sizes)
             rng = np.random.default_rng(PUBLIC_SEED) if public else secret
             series = Series(worker, declared, name, size, rng, lambda calls: oracle.expect(name, calls), declared.view)
@@ -190,7 +190,7 @@ class Answers:
                 if public:
                     message = f"{e.problem.message} (public input: {shown}, seed {PUBLIC_SEED})"
                 else:
-                    message = f"{e.problem.message.split(' First difference')[0]} (a size that is checked without being shown: {shown})"
+                    message = f"{e.problem.message.split(' First difference')[0]} (on input that is not shown: {shown})"
                 small = case if public and getattr(e.problem.got, "shape", None) == getattr(e.expected, "shape", None) else None
                 return Finding(Outcome.WRONG, message, hint, self.picture(name, small), worker.printed())
             if i == 0:

@@ -19,6 +19,10 @@ def clean(source: str) -> str:
     """Plain Python with the same line numbers. Raises Refused for shell lines, unknown magics and syntax errors."""
     if len(source) > MAX_SOURCE:
         raise Refused(f"The cell is longer than {MAX_SOURCE // 1000} kB; keep only the answer in it.")
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        raise Refused("The cell holds a character that is not text; type that line afresh.") from None
     if "\0" in source:
         raise Refused("The cell holds a null character; type the answer afresh into the cell.")
     rows: list[str] = []
@@ -60,7 +64,7 @@ def same(a: str, b: str) -> bool:
     """True if two sources are the same but for white space at the ends of lines and for comments."""
     try:
         return ast.dump(ast.parse(clean(a))) == ast.dump(ast.parse(clean(b)))
-    except Refused:
+    except (Refused, RecursionError):
         return [r.rstrip() for r in a.strip().splitlines()] == [r.rstrip() for r in b.strip().splitlines()]
 
 

@@ -110,7 +110,8 @@ def accept(said: Any, expected: Any, tolerance: dict[str, float], memory: Memory
 
 def _peek(said: dict[str, Any], shape: tuple[int, ...], memory: Memory) -> np.ndarray | None:
     """A result of another shape or type, for the hints to look at; None if it is large or strange."""
-    if said.get("dtype") not in ("<f2", "<f4", "<f8", "<i4", "<i8", "|b1") or math.prod(shape) > MAX_PEEK or min(shape, default=1) < 0:
+    if said.get("dtype") not in ("<f2", "<f4", "<f8", "<i4", "<i8", "|b1") or max(shape, default=0) > MAX_PEEK\
+            or math.prod(shape) > MAX_PEEK or min(shape, default=1) < 0:
         return None
     return fetch(said, shape, np.dtype(said["dtype"]), memory)[0]
 

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import functools
 import json
+import math
 import mmap
 import os
 import select
@@ -21,7 +22,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,7 +35,12 @@ ARENA = 1 << 29                     # 512 MiB of address space shared with a wor
 OUTPUT_KEPT = 16 << 10              # bytes of what a worker prints that are kept
 OUTPUT_LIMIT = 8 << 20              # printing more than this ends the worker
 UID = 65534                         # nobody
+FREEZE_SECONDS = 2.0
 TMP_BYTES = 64 << 20                # size of a worker's own /tmp and /dev/shm
+
+
+class Stubborn(Exception):
+    """The worker cannot be frozen: it was made so."""
 
 
 class Died(Exception):
@@ -80,7 +85,7 @@ def _bubblewrap(files: Path) -> list[str]:
                 if str(parent) != "/tmp":
                     args += ["--perms", "0755", "--dir", str(parent)]
             args += ["--ro-bind", path, path]
-    args += ["--proc", "/proc", "--dev", "/dev", *small, "/dev/shm",
+    args += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", *small, "/dev/shm",
              "--ro-bind", str(files), "/referee", "--chdir", "/tmp"]
     if os.getuid() != 0:
         args += ["--unshare-user"]
@@ -116,7 +121,7 @@ def _files() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="hpml-worker-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
-    for name in ("worker.py", "protocol.py", "warm.py"):
+    for name in ("worker.py", "protocol.py", "seccomp.py", "warm.py"):
         shutil.copy(HERE / name, folder / name)
         (folder / name).chmod(0o644)
     return folder
@@ -212,12 +217,20 @@ def _inner_pid(pid: int) -> int:
     return int(line.split()[-1])
 
 
-def _state(pid: int) -> str:
+def _state(pid: int | str) -> str:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             return chr(stat.read().rpartition(b")")[2].split()[0][0])
     except (FileNotFoundError, ProcessLookupError):
         return "X"
+
+
+def _stopped(pid: int) -> bool:
+    """True if no thread of a process can run: all are stopped, or gone."""
+    try:
+        return all(_state(f"{pid}/task/{task}") in "TtZX" for task in os.listdir(f"/proc/{pid}/task"))
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def _start(backend: str, setup: dict[str, Any], threads: int, passed: list[int], warm: bool = False) -> tuple[subprocess.Popen[bytes], int]:
@@ -250,8 +263,10 @@ class Worker:
     """One jailed process. All methods are the referee's side; none trusts what the process says."""
 
     def __init__(self, backend: str, *, threads: int = 1, cores: tuple[int, ...] = (), memory: int | None = 3 << 30,
-                 cpu_seconds: int = 600, parent: WarmParent | None = None) -> None:
+                 cpu_seconds: int = 600, lifetime: float = math.inf, processes: bool = False, parent: WarmParent | None = None) -> None:
         self.backend = backend
+        self.ends = time.monotonic() + lifetime
+        self.frozen = False
         self.sock, theirs = socket.socketpair()
         self.arena_fd = os.memfd_create("hpml-arena", os.MFD_ALLOW_SEALING)
         os.ftruncate(self.arena_fd, ARENA)
@@ -261,7 +276,7 @@ class Worker:
         if memory:
             limits["AS"] = memory + ARENA
         setup = {"socket": theirs.fileno(), "arena": self.arena_fd, "arena_bytes": ARENA, "limits": limits, "cores": list(cores),
-                 "preload": [], "uid": UID if backend == "bubblewrap" else 0}
+                 "preload": [], "uid": UID if backend == "bubblewrap" else 0, "processes": processes}
         self.process: subprocess.Popen[bytes] | Forked
         if parent:
             self.process = parent.fork(setup, theirs, self.arena_fd)
@@ -289,13 +304,19 @@ class Worker:
         self.base = int(self.ask(None, timeout)["ready"])
 
     def ask(self, request: dict[str, Any] | None, timeout: float) -> dict[str, Any]:
-        """Send a request (if any) and wait for one answer. Raises Died, TimedOut or ProtocolError."""
+        """Send a request (if any), let the jail run until it has answered, and freeze it again.
+
+        Raises Died, TimedOut, ProtocolError, or Stubborn.
+        """
         try:
             if request is not None:
                 protocol.send(self.sock, request)
-            return protocol.receive(self.sock, timeout)[0]
+            self.thaw()
+            return protocol.receive(self.sock, min(timeout, self.ends - time.monotonic()))[0]
         except protocol.Closed:
             raise Died(self._epitaph()) from None
+        finally:
+            self.freeze()
 
     def _epitaph(self) -> str:
         try:
@@ -321,21 +342,26 @@ class Worker:
         return found
 
     def freeze(self) -> None:
-        """Stop every process of the jail and wait until all are stopped."""
+        """Stop every thread of every process of the jail, and wait until all are. One that does not stop is killed: Stubborn."""
+        give_up = time.monotonic() + FREEZE_SECONDS
         stopped: set[int] = set()
         while pids := [p for p in self.pids() if p not in stopped]:
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)
-            for pid in pids:
-                while _state(pid) not in "TtZXx":
-                    time.sleep(0)
-                stopped.add(pid)
+                if _stopped(pid):
+                    stopped.add(pid)
+            if time.monotonic() > give_up:
+                self.kill()
+                raise Stubborn("it could not be stopped between calls")
+        self.frozen = True
 
     def thaw(self) -> None:
-        for pid in self.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        if self.frozen:
+            self.frozen = False
+            for pid in self.pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def cpu_ns(self) -> int:
         """Processor time of the whole jail in ns, as the kernel accounts it, ended threads and reaped children included."""
@@ -411,13 +437,3 @@ class Worker:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-@contextlib.contextmanager
-def frozen(worker: Worker) -> Iterator[None]:
-    """Freeze for the time of a `with` block."""
-    worker.freeze()
-    try:
-        yield
-    finally:
-        worker.thaw()

@@ -18,7 +18,7 @@ from hpml.referee import arrays, timing
 from hpml.referee import cells as text
 from hpml.referee.answers import Answers, Finding
 from hpml.referee.compare import Tampered
-from hpml.referee.jail import Died
+from hpml.referee.jail import Died, Stubborn
 from hpml.referee.oracle import OracleError
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.resources import LabReferee
@@ -79,7 +79,7 @@ class Submission(Answers):
         return Verdict(lab=referee.lab.lab, exercise=name, outcome=found.outcome, score=score,
                        max_score=referee.lab.exercises[name].points, message=found.message, hint=found.hint,
                        notes=list(found.notes), picture=found.picture, output=found.output, jail=referee.backend,
-                       evidence={"source_sha256": hashlib.sha256(answer.encode()).hexdigest(), "lab_sha256": referee.lab_hash,
+                       evidence={"source_sha256": hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest(), "lab_sha256": referee.lab_hash,
                                  "cells": chain, "seed": str(self.seed), "purpose": referee.purpose,
                                  "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                                  "machine": f"{referee.card.cpu}, {referee.card.cores} cores", "python": platform.python_version(),
@@ -113,13 +113,14 @@ class Submission(Answers):
         rng = np.random.default_rng([self.seed, 2])
         with self.referee.worker(timing=declared.timing, preload=declared.preload) as worker:
             try:
+                idle = worker.memory("RssAnon")
                 failed = self.load(worker, name, [*cells, (name, text.clean(self.answers[name]))], name, declared.seconds)
                 if failed:
                     return failed
                 small = Series(worker, declared, name, declared.sizes[0], rng, lambda c: oracle.expect(name, c), declared.view)
                 small.checked(small.fresh(1))
                 series = Series(worker, declared, name, entry.shape, rng, lambda c: oracle.expect(name, c), declared.view)
-                if entry.peak_mb and (over := self._peak(name, series, entry.peak_mb, verdict)):
+                if entry.peak_mb and (over := self._peak(name, series, idle, entry.peak_mb, verdict)):
                     return over
                 if entry.targets:
                     self._race(name, declared, series, rng, verdict)
@@ -128,22 +129,22 @@ class Submission(Answers):
             except Rejected as e:
                 return Finding(Outcome.WRONG, f"{e.problem.message} This was in a measured call: the checks before it went well, so "
                                               "does the result depend on earlier calls?", output=worker.printed())
-            except (TimedOut, Died, ProtocolError, Tampered, MemoryError) as e:
+            except (TimedOut, Died, Stubborn, ProtocolError, Tampered, MemoryError) as e:
                 return self.guarded(name, worker, declared.seconds, e)
         return None
 
-    def _peak(self, name: str, series: Series, budget_mb: float, verdict: Verdict) -> Finding | None:
-        """Growth of the jail's peak resident memory during one call, inputs not counted, outputs counted."""
+    def _peak(self, name: str, series: Series, idle: int, budget_mb: float, verdict: Verdict) -> Finding | None:
+        """Peak memory of one call: all that the worker holds above `idle`, what it held before any of the student's cells ran.
+
+        Inputs do not count, nor do the pages of program files; outputs do, and so does what was set aside while the cells ran.
+        """
         inputs = series.fresh(1)
-        series._prepare(arrays.layout(inputs)[0])
+        specs, size = arrays.layout(inputs)
+        series.prepare(specs)
         worker = series.worker
-        worker.freeze()
-        arrays.write(worker.arena, arrays.layout(inputs)[0], inputs)
         worker.reset_peak()
-        before = worker.memory("VmRSS")
-        worker.thaw()
         _, done = series.run(inputs)
-        peak = max(0, worker.memory("VmHWM") - before)
+        peak = max(0, worker.memory("VmHWM") - worker.memory("RssFile") - size - idle)
         try:
             values = series.verify(inputs, done)
         finally:
@@ -160,7 +161,7 @@ class Submission(Answers):
         entry = self.referee.lab.exercises[name]
         share = (entry.points - entry.correct_points) / len(entry.targets)
         credits: list[float] = []
-        series.warm_up()
+        series.warm_up(self.referee.overhead())
         for kind, target in entry.targets.items():
             baseline = self.referee.baseline(name, target.versus, rng)
             if kind == "fraction":
@@ -202,13 +203,13 @@ class Submission(Answers):
                     return self._plain(name, failed)
                 worker.ask({"prepare": {"calls": [[]]}}, 10)
                 said = worker.ask({"go": True}, 10).get("done")
-            except (TimedOut, Died, ProtocolError, Tampered) as e:
+            except (TimedOut, Died, Stubborn, ProtocolError, Tampered) as e:
                 return self._plain(name, self.guarded(name, worker, 10, e))
         one = said[0] if isinstance(said, list) and said and isinstance(said[0], dict) else {}
         value = one.get("number")
         if one.get("type") in ("NoneType", "ellipsis"):
             return self._plain(name, Finding(Outcome.NOT_ATTEMPTED, f"Write your prediction of `{name}` down first: a number."))
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, int | float) or not abs(value) < 1e300:
             return self._plain(name, Finding(Outcome.WRONG, f"`predict(\"{name}\", …)` takes one number, such as 2.5."))
         measured, notes = {}, []
         for used in declared.uses:

@@ -17,7 +17,8 @@ from typing import Any
 
 MAGIC = b"HPM1"
 PREFIX = struct.Struct("<4sIQ")
-MAX_HEADER = 1 << 18            # 256 KiB
+MAX_HEADER = 1 << 18            # 256 KiB: what is received
+MAX_SENT = 1 << 23              # 8 MiB: what a trusted side may send, cells full of escaped characters among it
 MAX_BODY = 1 << 30              # 1 GiB, to and from trusted processes; workers send no body
 
 
@@ -36,7 +37,7 @@ class TimedOut(Exception):
 def send(sock: socket.socket, header: dict[str, Any], body: bytes | memoryview = b"") -> None:
     """Send one frame; raises Closed if the other side is gone."""
     text = json.dumps(header, separators=(",", ":"), allow_nan=True).encode()
-    if len(text) > MAX_HEADER:
+    if len(text) > MAX_SENT:
         raise ProtocolError(f"a header of {len(text)} bytes is too long to send")
     try:
         sock.sendall(PREFIX.pack(MAGIC, len(text), len(body)) + text)
@@ -64,7 +65,8 @@ def _read(sock: socket.socket, size: int, deadline: float | None) -> bytearray:
     return data
 
 
-def receive(sock: socket.socket, timeout: float | None = None, max_body: int = 0) -> tuple[dict[str, Any], bytearray]:
+def receive(sock: socket.socket, timeout: float | None = None, max_body: int = 0,
+            max_header: int = MAX_HEADER) -> tuple[dict[str, Any], bytearray]:
     """One frame: header and body. `timeout` in seconds holds for the whole frame.
 
     Raises TimedOut, Closed, or ProtocolError for anything that is not a frame within the bounds.
@@ -73,7 +75,7 @@ def receive(sock: socket.socket, timeout: float | None = None, max_body: int = 0
     magic, header_size, body_size = PREFIX.unpack(_read(sock, PREFIX.size, deadline))
     if magic != MAGIC:
         raise ProtocolError("this is not a frame")
-    if header_size > MAX_HEADER or body_size > max_body:
+    if header_size > max_header or body_size > max_body:
         raise ProtocolError(f"a frame of {header_size} + {body_size} bytes is out of bounds")
     raw = _read(sock, header_size, deadline)
     body = _read(sock, body_size, deadline) if body_size else bytearray()

@@ -15,7 +15,7 @@ from hpml import course, exercise, machine, measure, source
 from hpml.exercise import Exercise
 from hpml.referee import jail, timing
 from hpml.referee.compare import Tampered
-from hpml.referee.jail import Died, WarmParent, Worker
+from hpml.referee.jail import Died, Stubborn, WarmParent, Worker
 from hpml.referee.oracle import Oracle, OracleError
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.timing import Failed, Rejected, Series
@@ -24,6 +24,7 @@ from hpml.verdict import Verdict
 CONTROL_SECONDS = 600           # how long an A/A control of the machine holds
 STUDENT_MEMORY = 3 << 30        # bytes of address space for a student's worker
 STUDENT_CPU_SECONDS = 600
+STUDENT_SECONDS = 300.0         # wall time of one worker, however patient each single limit is
 PEAK_N = 1024                   # size of the matrix product that stands for the machine's peak
 
 Purpose = Literal["desk", "grade"]
@@ -59,10 +60,11 @@ class LabReferee:
             except Died as e:
                 raise OracleError(str(e)) from None
         worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted or preload else STUDENT_MEMORY,
-                        cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS, parent=self.parents.get(key))
+                        cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS,
+                        lifetime=math.inf if trusted else STUDENT_SECONDS, parent=self.parents.get(key))
         try:
             worker.wait_ready()
-        except (Died, TimedOut, ProtocolError) as e:
+        except (Died, Stubborn, TimedOut, ProtocolError) as e:
             said = worker.printed()
             worker.close()
             raise OracleError(f"a worker did not start: {e}. {said[-300:]}") from None
@@ -81,8 +83,8 @@ class LabReferee:
                     raise OracleError(f"baseline {versus}: {answer['failed']}")
                 series = Series(worker, declared, versus, self.lab.exercises[name].shape or {}, rng,
                                 lambda calls: self.oracle.expect(name, calls))
-                series.warm_up()
-            except (Failed, Rejected, Died, TimedOut, ProtocolError, Tampered) as e:
+                series.warm_up(series.empty_block())
+            except (Failed, Rejected, Died, Stubborn, TimedOut, ProtocolError, Tampered) as e:
                 worker.close()
                 raise OracleError(f"baseline {versus} of {name}: {e} {worker.printed()[-300:]}") from None
             self.baselines[name, versus] = series
@@ -92,17 +94,25 @@ class LabReferee:
 
     def gemm_peak(self) -> float:
         """GFLOP/s of a large float32 product in a worker like the student's, by the same clock, at this very moment."""
+        gemm = self._product()
+        inputs = gemm.fresh(1)
+        seconds = []
+        for _ in range(6):
+            seconds.append(gemm.run(inputs)[0])
+            gemm.release()
+        return 2e-9 * PEAK_N**3 / min(seconds)
+
+    def overhead(self) -> float:
+        """Seconds of an empty block, in a trusted worker that is otherwise like the student's."""
+        return self._product().empty_block()
+
+    def _product(self) -> Series:
         if self.gemm is None:
             worker = self.worker(trusted=True)
             worker.ask({"load": {"cells": [["gemm", "def gemm(a, b): return a @ b"]], "function": "gemm"}}, 60)
             square = Exercise(sample=lambda rng, size: tuple(rng.random((2, size["n"], size["n"]), np.float32)), oracle=np.matmul, sizes=())
             self.gemm = Series(worker, square, "gemm", {"n": PEAK_N}, np.random.default_rng(0), lambda calls: [])
-        inputs = self.gemm.fresh(1)
-        seconds = []
-        for _ in range(6):
-            seconds.append(self.gemm.run(inputs)[0])
-            self.gemm.release()
-        return 2e-9 * PEAK_N**3 / min(seconds)
+        return self.gemm
 
     def control(self, series: Series) -> measure.Interval:
         """A/A control with this baseline, measured again when the last one is old."""

@@ -66,12 +66,12 @@ class Series:
         self.calls = 1
         self.overhead = 0.0
         self._specs: list[list[dict[str, Any]]] | None = None
-        self.wall = 0.0
+        self._after = 0
 
     def fresh(self, calls: int) -> list[tuple[Any, ...]]:
         return [self.exercise.sample(self.rng, self.size) for _ in range(calls)]
 
-    def _prepare(self, specs: list[list[dict[str, Any]]]) -> None:
+    def prepare(self, specs: list[list[dict[str, Any]]]) -> None:
         if specs != self._specs:
             self.worker.ask({"prepare": {"calls": specs}}, 60)
             self._specs = specs
@@ -79,33 +79,33 @@ class Series:
     def run(self, inputs: list[tuple[Any, ...]]) -> tuple[float, list[Any]]:
         """One block on given inputs. Returns seconds (processor or wall, overhead included) and the outputs' descriptions.
 
-        The worker is left frozen, so that the outputs can be read; `release` lets it go on.
+        The worker is frozen before and after; `release` lets it forget the outputs.
         """
         specs, size = arrays.layout(inputs)
-        if size > self.worker.arena.size:
-            raise MemoryError("the inputs do not fit into the arena")
-        self._prepare(specs)
         worker = self.worker
-        worker.freeze()
+        if size > worker.arena.size:
+            raise MemoryError("the inputs do not fit into the arena")
+        self.prepare(specs)
+        before = worker.cpu_ns()
         arrays.write(worker.arena, specs, inputs)
-        cpu, wall = worker.cpu_ns(), time.perf_counter_ns()
-        worker.thaw()
-        try:
-            answer = worker.ask({"go": True}, self.exercise.seconds * max(1, len(inputs)))
-        finally:
-            finished = time.perf_counter_ns()
-            worker.freeze()
-        cpu = worker.cpu_ns() - cpu
-        self.wall = (finished - wall) / 1e9
+        self._still(before)
+        wall = time.perf_counter_ns()
+        answer = worker.ask({"go": True}, self.exercise.seconds * max(1, len(inputs)))
+        wall = time.perf_counter_ns() - wall
+        self._after = worker.cpu_ns()
         if "failed" in answer:
-            worker.thaw()
             if not isinstance(answer["failed"], dict):
                 raise Tampered("a malformed failure")
             raise Failed(answer["failed"])
         done = answer.get("done")
         if not isinstance(done, list) or len(done) != len(inputs):
             raise Tampered("not one output for each call")
-        return (cpu / 1e9 if self.exercise.timing == "cpu" else self.wall), done
+        return (self._after - before if self.exercise.timing == "cpu" else wall) / 1e9, done
+
+    def _still(self, before: int) -> None:
+        """Frozen is frozen: no time may have passed for the worker."""
+        if self.worker.cpu_ns() != before:
+            raise Tampered("it went on while it was frozen")
 
     def verify(self, inputs: list[tuple[Any, ...]], done: list[Any]) -> list[Any]:
         """Compare every output of a block; raises Rejected at the first that is wrong. Returns the values."""
@@ -121,10 +121,10 @@ class Series:
             if problem:
                 raise Rejected(problem, call, expected)
             values.append(value)
+        self._still(self._after)
         return values
 
     def release(self) -> None:
-        self.worker.thaw()
         self.worker.ask({"release": True}, 60)
 
     def checked(self, inputs: list[tuple[Any, ...]]) -> tuple[float, list[Any]]:
@@ -138,16 +138,20 @@ class Series:
 
     def block(self) -> float:
         """One timed block with fresh inputs, every output verified: seconds a call, the referee's overhead taken off."""
-        return max(self.checked(self.fresh(self.calls))[0] - self.overhead, 1e-9) / self.calls
+        seconds = self.checked(self.fresh(self.calls))[0]
+        return max(seconds - self.overhead, seconds / 2) / self.calls
 
-    def warm_up(self) -> None:
-        """Run until blocks have a good length; measure what an empty block costs. Looks the same as timing."""
-        self.overhead = 0.0
+    def empty_block(self) -> float:
+        """Seconds that a block without calls costs. Only ever measured on trusted workers."""
+        return float(np.median([self.checked([])[0] for _ in range(7)]))
+
+    def warm_up(self, overhead: float) -> None:
+        """Run until blocks have a good length. Looks the same as timing."""
+        self.overhead = overhead
         self.block()
         once = min(self.block() for _ in range(2))
         each = sum(a.nbytes for a in self.fresh(1)[0] if isinstance(a, np.ndarray)) + 1
         self.calls = max(1, min(MOST_CALLS, math.ceil(BLOCK / once), self.worker.arena.size // (2 * each)))
-        self.overhead = float(np.median([self.checked([])[0] for _ in range(5)]))
         self.block()
 
 

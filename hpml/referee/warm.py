@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
-PRIVATE, RECURSIVE, NOSUID, NODEV = 1 << 18, 1 << 14, 2, 4
+PRIVATE, RECURSIVE, READONLY, NOSUID, NODEV = 1 << 18, 1 << 14, 1, 2, 4
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -36,7 +36,7 @@ def child(job: dict[str, Any], fds: list[int], serve: Callable[[dict[str, Any]],
     """Process 1 of a fresh pid namespace: the worker of one job."""
     if job["isolate"]:
         checked(libc.mount(None, b"/", None, ctypes.c_ulong(PRIVATE | RECURSIVE), None), "private mounts")
-        mount("proc", "/proc", NOSUID | NODEV)
+        mount("proc", "/proc", READONLY | NOSUID | NODEV)
         for where, size in (("/tmp", job["tmp"]), ("/dev/shm", job["tmp"])):
             mount("tmpfs", where, NOSUID | NODEV, f"mode=1777,size={size}")
         os.chdir("/tmp")

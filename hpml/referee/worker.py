@@ -19,6 +19,7 @@ import socket
 import sys
 import tempfile
 import traceback
+import types
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -44,7 +45,15 @@ def confine(setup: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)
     tempfile.tempdir = None
+    if not setup["processes"]:
+        import seccomp  # type: ignore[import-not-found]
+        seccomp.install()
     sys.path.pop(0)
+
+
+def plain(text: str) -> str:
+    """Text that can be written: lone surrogates become question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def describe(error: BaseException, cell: str, source: str) -> dict[str, Any]:
@@ -57,14 +66,16 @@ def describe(error: BaseException, cell: str, source: str) -> dict[str, Any]:
         line = error.lineno
     rows = linecache.getlines(f"<cell {cell}>") or source.splitlines()
     text = rows[line - 1].strip() if line and line <= len(rows) else ""
-    return {"type": type(error).__name__, "message": str(error)[:MAX_TEXT], "cell": cell, "line": line, "text": text[:200],
+    return {"type": type(error).__name__, "message": plain(str(error)[:MAX_TEXT]), "cell": cell, "line": line, "text": plain(text[:200]),
             "name": getattr(error, "name", None) if isinstance(error, NameError) else None}
 
 
 class Worker:
     def __init__(self, sock: socket.socket, arena: mmap.mmap, np: Any) -> None:
         self.sock, self.arena, self.np = sock, arena, np
-        self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": __builtins__}
+        main = types.ModuleType("__main__")             # as in a notebook, so that pickle, dataclasses and enum find their module
+        sys.modules["__main__"] = main
+        self.namespace = main.__dict__
         self.function: Any = None
         self.calls: list[tuple[Any, ...]] = []
         self.outputs: list[Any] = []
@@ -141,7 +152,7 @@ def serve(setup: dict[str, Any]) -> None:
     protocol.send(sock, {"ready": worker.base})
     while True:
         try:
-            header, _ = protocol.receive(sock)
+            header, _ = protocol.receive(sock, max_header=protocol.MAX_SENT)
         except protocol.Closed:
             return
         if "load" in header:

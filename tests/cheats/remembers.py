@@ -1,0 +1,17 @@
+# exercise: total
+# outcome: wrong
+# shows: earlier calls
+# why: cached results
+from functools import lru_cache
+
+
+@lru_cache
+def _table(n):
+    return []
+
+
+def total(x):
+    kept = _table(len(x))
+    if not kept:
+        kept.append(double(x).sum(keepdims=True))
+    return kept[0]
