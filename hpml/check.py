@@ -95,6 +95,20 @@ def lab(name: str) -> None:
         shell.events.register("pre_run_cell", _desk.record)
         shell.set_custom_exc((NotImplementedError, NameError), _still_open)
         shell._hpml_hooks = True
+        if _desk.referee is None and not os.environ.get("HPML_REFEREE") and _trusted(_desk.lab):
+            _referee().warm(_desk.lab.lab)          # it gets ready while the reader reads
+
+
+def _trusted(lab: course.Lab) -> bool:
+    """True if this copy of the course can check by itself."""
+    return (lab.folder / "exercises.py").is_file()
+
+
+def _referee() -> Referee:
+    if _desk.referee is None:
+        _desk.referee = Referee()
+        atexit.register(_desk.referee.close)
+    return _desk.referee
 
 
 def cache() -> Path:
@@ -149,14 +163,11 @@ def check(name: str) -> float:
 
     try:
         found = _current(name)
-        if _desk.referee is None:
-            if not os.environ.get("HPML_REFEREE") and not (found.folder / "exercises.py").is_file():
-                raise RefereeError("This copy of the course has no referee of its own, and HPML_REFEREE names none. "
-                                   "Submit the notebook: it is checked there.")
-            _desk.referee = Referee()
-            atexit.register(_desk.referee.close)
+        if _desk.referee is None and not os.environ.get("HPML_REFEREE") and not _trusted(found):
+            raise RefereeError("This copy of the course has no referee of its own, and HPML_REFEREE names none. "
+                               "Submit the notebook: it is checked there.")
         waiting = display({"text/plain": f"Checking {name} …"}, raw=True, display_id=True)
-        verdict = _keep(found, _desk.referee.judge(found.lab, _desk.cells(found), [name])[0])
+        verdict = _keep(found, _referee().judge(found.lab, _desk.cells(found), [name])[0])
         answer = {"text/html": report.html(verdict), "text/plain": report.text(verdict)}
         if waiting is not None:
             update_display(answer, display_id=waiting.display_id, raw=True)

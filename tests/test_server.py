@@ -44,11 +44,18 @@ def test_the_client_starts_its_own_referee_and_ends_it(tiny: course.Lab) -> None
             referee.judge("01", {}, ["x"])
         process = referee._process
         assert process
+        referee.warm("01-tiny")                                 # it is warm: nothing to do
         process.kill()
         process.wait()
         assert referee.judge("01", {"guess": "predict('guess', 2)"}, ["guess"])[0].passed     # a referee that died is replaced
         process = referee._process
     assert process and process.poll() is not None
+
+
+def test_a_referee_gets_ready_without_being_waited_for(tiny: course.Lab) -> None:
+    with Referee() as referee:
+        referee.warm("01-tiny")
+        assert referee.judge("01", {"guess": "predict('guess', 2)"}, ["guess"])[0].passed
 
 
 def test_nobody_behind_the_socket(tmp_path: Path, tiny: course.Lab) -> None:

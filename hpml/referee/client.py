@@ -36,6 +36,7 @@ class Referee:
         self._to: IO[bytes] | None = None
         self._from: IO[bytes] | None = None
         self._lock = threading.Lock()
+        self._unread = 0                # answers that nobody waited for
 
     def _connect(self) -> None:
         if self.address:
@@ -56,6 +57,16 @@ class Referee:
                                          start_new_session=True)
         self._to, self._from = self._process.stdin, self._process.stdout
 
+    def warm(self, lab: str) -> None:
+        """Let the referee get ready for a lab, its oracle's framework above all, without waiting for it. Raises RefereeError."""
+        with self._lock:
+            if self._to is None:
+                self._connect()
+                assert self._to
+                self._to.write(json.dumps({"lab": lab, "cells": {}, "exercises": []}).encode() + b"\n")
+                self._to.flush()
+                self._unread += 1
+
     def judge(self, lab: str, cells: dict[str, str], exercises: Iterable[str] | None = None, seed: int | None = None) -> list[Verdict]:
         """Verdicts on the named exercises (default: all but the manually graded), in order.
 
@@ -73,6 +84,9 @@ class Referee:
             try:
                 self._to.write(json.dumps(request).encode() + b"\n")
                 self._to.flush()
+                for _ in range(self._unread):
+                    self._from.readline()
+                self._unread = 0
                 line = self._from.readline()
             except (BrokenPipeError, ConnectionError):
                 line = b""
@@ -105,6 +119,7 @@ class Referee:
         if self._errors:
             self._errors.close()
         self._process = self._to = self._from = self._errors = None
+        self._unread = 0
 
     def __enter__(self) -> Referee:
         return self

@@ -46,6 +46,7 @@ class LabReferee:
         self.controls: dict[str, tuple[float, measure.Interval]] = {}
         self.parents: dict[tuple[tuple[str, ...], int], WarmParent] = {}
         self.gemm: Series | None = None
+        self.measured: dict[tuple[str, ...], Verdict] = {}      # the last measured verdict on the same answers, for predictions
         self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers
         files = [self.lab.folder / "exercises.py", self.lab.folder / "lab.py"]
         self.lab_hash = hashlib.sha256(b"".join(f.read_bytes() for f in files) + self.lab.model_dump_json().encode()).hexdigest()
