@@ -70,6 +70,7 @@ class Exercise:
     work       size → Work, for the roofline
     seconds    limit for one call (wall time)
     preload    modules that a worker has imported before it is started, forked from a warm parent: ("tensorflow", "keras")
+    forbids    libraries whose code may not be loaded by an answer; a framework's own kernel is not the student's
     timing     "cpu": CPU accounting of the whole jail, one thread; "wall": wall time, all cores
     """
 
@@ -86,6 +87,7 @@ class Exercise:
     work: Callable[[Size], Work] | None = None
     seconds: float = 10.0
     preload: Sequence[str] = ()
+    forbids: Sequence[str] = ("tensorflow", "torch", "jaxlib", "onnxruntime")
     timing: str = "cpu"
 
     def baseline_source(self, name: str) -> str:

@@ -165,3 +165,10 @@ def test_no_worker_outlives_a_verdict(referee: LabReferee) -> None:
     kept = [*referee.baselines.values(), referee.oracle, *([referee.gemm] if referee.gemm else [])]
     mine = {int(p) for p in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
     assert len(mine) <= len(kept)
+
+
+def test_a_frameworks_kernel_is_not_an_answer(referee: LabReferee, tmp_path: Path) -> None:
+    verdict = one(referee, "double", "def double(x):\n    import tensorflow as tf\n    return tf.constant(2 * x).numpy()")
+    assert verdict.outcome in (Outcome.WRONG, Outcome.TIMEOUT)          # the import alone takes longer than this exercise may
+    slow = one(referee, "total", "import tensorflow as tf\ndef total(x): return double(x).sum(keepdims=True)")
+    assert slow.outcome is Outcome.WRONG and "loads tensorflow" in slow.message

@@ -151,6 +151,12 @@ class Answers:
             raise OracleError(str(error))
         return Finding(Outcome.TAMPERED, f"`{name}` interfered with the referee ({error}). Nothing was graded.", output=output)
 
+    @staticmethod
+    def foreign(declared: Exercise, worker: Worker) -> str | None:
+        """A forbidden library that the worker has loaded."""
+        mapped = worker.libraries()
+        return next((lib for lib in declared.forbids if lib not in declared.preload and f"/{lib}/" in mapped), None)
+
     def _find(self, name: str) -> Finding:
         cleaned = self.readable(name)
         if isinstance(cleaned, Finding):
@@ -193,6 +199,9 @@ class Answers:
                     message = f"{e.problem.message.split(' First difference')[0]} (on input that is not shown: {shown})"
                 small = case if public and getattr(e.problem.got, "shape", None) == getattr(e.expected, "shape", None) else None
                 return Finding(Outcome.WRONG, message, hint, self.picture(name, small), worker.printed())
+            if foreign := self.foreign(declared, worker):
+                return Finding(Outcome.WRONG, f"`{name}` loads {foreign}. This exercise wants your own computation, not a framework's.",
+                               picture=picture, output=worker.printed())
             if i == 0:
                 picture = self.picture(name, Case(inputs[0], values[0], oracle.expect(name, inputs)[0], size))
         return Finding(Outcome.PASS, "", None, picture, worker.printed())

@@ -386,6 +386,10 @@ class Worker:
                         total += int(line.split()[1]) << 10
         return total
 
+    def libraries(self) -> str:
+        """Paths of all files that are mapped into the worker, as the kernel knows them."""
+        return Path(f"/proc/{self.pid}/maps").read_text()
+
     def reset_peak(self) -> None:
         """Let VmHWM start again from the present VmRSS."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")

@@ -130,6 +130,8 @@ class Submission(Answers):
                     return over
                 if entry.targets:
                     self._race(name, declared, series, rng, verdict)
+                if foreign := self.foreign(declared, worker):
+                    return Finding(Outcome.WRONG, f"`{name}` loads {foreign} while it is measured. This exercise wants your own computation.")
             except Failed as e:
                 return self.exception(name, e.said, worker)
             except Rejected as e:
