@@ -80,7 +80,7 @@ def test_there_are_at_least_five_wrong_answers(name: str) -> None:
     files = wrong.read(lab)
     assert len(files) >= 5
     gradable = {n for n, e in lab.exercises.items() if e.kind == "code"}
-    assert {w.exercise for w in files} == gradable, "every exercise has a wrong answer"
+    assert gradable <= {w.exercise for w in files}, "every exercise has a wrong answer"
 
 
 @pytest.mark.parametrize(("name", "file"), WRONG)
@@ -92,5 +92,5 @@ def test_a_wrong_answer_fails_exactly_its_named_check(name: str, file: str, refe
     assert wrong.complaints(w, verdicts) == []
     own = verdicts[0]
     assert own.score < own.max_score and own.message
-    solution = source.read(lab).by_role("exercise")[w.exercise].solution
+    solution = source.read(lab).by_role("exercise", "predict")[w.exercise].solution
     assert not any(line.strip() in (own.hint or "") for line in solution.splitlines() if len(line.strip()) > 12), "a hint gives no code"

@@ -197,6 +197,8 @@ class Answers:
                     message = f"{e.problem.message} (public input: {shown}, seed {PUBLIC_SEED})"
                 else:
                     message = f"{e.problem.message.split(' First difference')[0]} (on input that is not shown: {shown})"
+                    if i < 2 * len(declared.sizes):
+                        message += " Other input of this size went well before: does the result depend on earlier calls?"
                 small = case if public and getattr(e.problem.got, "shape", None) == getattr(e.expected, "shape", None) else None
                 return Finding(Outcome.WRONG, message, hint, self.picture(name, small), worker.printed())
             if foreign := self.foreign(declared, worker):

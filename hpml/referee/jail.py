@@ -178,7 +178,8 @@ class WarmParent:
         """A fresh worker, jailed on its own."""
         out_read, out_write = os.pipe()
         status_read, status_write = os.pipe()
-        job = setup | {"isolate": self.backend != "none", "tmp": TMP_BYTES}
+        job = setup | {"isolate": self.backend != "none", "tmp": TMP_BYTES,
+                       "under_tmp": [path for path in _interpreter_roots() if path.startswith("/tmp/")]}
         socket.send_fds(self.sock, [json.dumps(job).encode()], [theirs.fileno(), arena, out_write, status_write])
         os.close(out_write)
         os.close(status_write)

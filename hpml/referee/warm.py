@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 NEWNS, NEWUTS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x20000000, 0x40000000
-PRIVATE, RECURSIVE, READONLY, NOSUID, NODEV = 1 << 18, 1 << 14, 1, 2, 4
+BIND, PRIVATE, RECURSIVE, READONLY, NOSUID, NODEV = 1 << 12, 1 << 18, 1 << 14, 1, 2, 4
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -32,13 +32,27 @@ def mount(kind: str, where: str, flags: int, options: str = "") -> None:
     checked(libc.mount(kind.encode(), where.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode()), f"mount {where}")
 
 
+def bind(source: str, where: str) -> None:
+    checked(libc.mount(source.encode(), where.encode(), None, ctypes.c_ulong(BIND | RECURSIVE), None), f"bind {where}")
+
+
 def child(job: dict[str, Any], fds: list[int], serve: Callable[[dict[str, Any]], None]) -> None:
     """Process 1 of a fresh pid namespace: the worker of one job."""
     if job["isolate"]:
         checked(libc.mount(None, b"/", None, ctypes.c_ulong(PRIVATE | RECURSIVE), None), "private mounts")
         mount("proc", "/proc", READONLY | NOSUID | NODEV)
-        for where, size in (("/tmp", job["tmp"]), ("/dev/shm", job["tmp"])):
-            mount("tmpfs", where, NOSUID | NODEV, f"mode=1777,size={size}")
+        private = f"mode=1777,size={job['tmp']}"
+        mount("tmpfs", "/dev/shm", NOSUID | NODEV, private)
+        kept = [(path, f"/dev/shm/{n}") for n, path in enumerate(job["under_tmp"])]
+        for path, aside in kept:                        # a course that is itself in /tmp must still find its Python
+            os.mkdir(aside)
+            bind(path, aside)
+        mount("tmpfs", "/tmp", NOSUID | NODEV, private)
+        for path, aside in kept:
+            os.makedirs(path)
+            bind(aside, path)
+            checked(libc.umount2(aside.encode(), 2), f"umount {aside}")
+            os.rmdir(aside)
         os.chdir("/tmp")
         libc.sethostname(b"jail", 4)
     job["socket"], job["arena"], out, status = fds
