@@ -6,6 +6,7 @@ by the referee and by the oracle, never by a student's process; import framework
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import textwrap
@@ -121,6 +122,12 @@ def load_module(lab: Lab) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def lab_hash(lab: Lab) -> str:
+    """SHA-256 of everything about a lab that a verdict depends on: its declarations, its text, its entry in the manifest."""
+    files = [lab.folder / "exercises.py", lab.folder / "lab.py"]
+    return hashlib.sha256(b"".join(f.read_bytes() for f in files) + lab.model_dump_json().encode()).hexdigest()
 
 
 def load(lab: Lab) -> dict[str, Exercise | Prediction]:

@@ -38,8 +38,7 @@ class Journal:
 
     def __init__(self, course: Path, lab: Lab) -> None:
         self.folder = course / "graded" / lab.lab
-        files = [lab.folder / "exercises.py", lab.folder / "lab.py"]
-        self.lab_hash = hashlib.sha256(b"".join(f.read_bytes() for f in files) + lab.model_dump_json().encode()).hexdigest()
+        self.lab_hash = exercise.lab_hash(lab)
         declared = exercise.load(lab)
 
         def needed(name: str, seen: set[str]) -> set[str]:

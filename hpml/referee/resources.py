@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
@@ -48,8 +47,7 @@ class LabReferee:
         self.gemm: Series | None = None
         self.measured: dict[tuple[str, ...], Verdict] = {}      # the last measured verdict on the same answers, for predictions
         self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers
-        files = [self.lab.folder / "exercises.py", self.lab.folder / "lab.py"]
-        self.lab_hash = hashlib.sha256(b"".join(f.read_bytes() for f in files) + self.lab.model_dump_json().encode()).hexdigest()
+        self.lab_hash = exercise.lab_hash(self.lab)
 
     def worker(self, trusted: bool = False, timing: str = "cpu", preload: Sequence[str] = ()) -> Worker:
         """A fresh worker, ready. With `preload` it is forked from a parent that has imported these modules."""
