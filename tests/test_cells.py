@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +52,5 @@ def test_what_a_cell_makes() -> None:
 
 @given(st.text(max_size=200))
 def test_any_text_is_cleaned_or_refused(source: str) -> None:
-    try:
-        compile(clean(source), "<cell>", "exec")
-    except (Refused, SyntaxError, ValueError):
-        pass
+    with contextlib.suppress(Refused):
+        assert isinstance(clean(source), str)

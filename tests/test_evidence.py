@@ -20,7 +20,8 @@ def test_a_signature_holds_until_something_is_changed(tiny: course.Lab) -> None:
     assert evidence.verified(signed) is True
     signed.notes.append("a note may come later")
     assert evidence.verified(signed) is True
-    for field, value in (("score", 2.0), ("outcome", Outcome.PASS), ("message", "x"), ("lab", "02"), ("evidence", {**signed.evidence, "seed": 3})):
+    evidence_of_another = {**signed.evidence, "seed": 3}
+    for field, value in (("score", 2.0), ("outcome", Outcome.PASS), ("message", "x"), ("lab", "02"), ("evidence", evidence_of_another)):
         assert evidence.verified(signed.model_copy(update={field: value})) is False, field
     assert evidence.verified(verdict()) is None
     again = Verdict.model_validate_json(signed.model_dump_json())

@@ -224,7 +224,8 @@ def test_workers_of_one_parent_do_not_see_each_other(backend: str) -> None:
     if backend == "none":
         pytest.skip("without a jail they do")
     parent = WarmParent(backend, ())
-    look = "import os\ndef f():\n    open('/tmp/mine', 'w').close()\n    return float(sum(p.isdigit() for p in os.listdir('/proc')) + 10 * os.listdir('/tmp').count('mine'))"
+    look = ("import os\ndef f():\n    open('/tmp/mine', 'w').close()\n"
+            "    return float(sum(p.isdigit() for p in os.listdir('/proc')) + 10 * os.listdir('/tmp').count('mine'))")
     with Worker(backend, parent=parent) as one, Worker(backend, parent=parent) as two:
         for worker in (one, two):
             worker.wait_ready()

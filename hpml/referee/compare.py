@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-MAX_EXTENT = 1 << 30
+MAX_EXTENT = 1 << 26
 MAX_PEEK = 1 << 22           # elements of a misshapen result that are read to find a hint
 
 
@@ -57,8 +57,8 @@ def fetch(said: dict[str, Any], shape: tuple[int, ...], dtype: np.dtype[Any], me
     if 0 in shape:
         return np.empty(shape, dtype), False
     low, high = _span(shape, strides, dtype.itemsize)
-    if high - low > MAX_EXTENT:
-        raise Tampered("a result that spans more than a gigabyte")
+    if high - low > max(MAX_EXTENT, 8 * dtype.itemsize * math.prod(shape)):
+        raise Tampered("a result that is spread over far more memory than it has numbers")
     for offset, own in memory.arguments:
         start = address + low - memory.base - offset
         if start >= 0 and start + high - low <= own.nbytes:

@@ -31,7 +31,8 @@ def key(make: bool = False) -> bytes | None:
         if not make:
             return None
     except ValueError:
-        raise CourseError(f"{path} does not hold a key; move it away, and a new one is made. Old evidence can then not be verified") from None
+        raise CourseError(f"{path} does not hold a key; move it away, and a new one is made. "
+                          "What the old key signed can then not be verified") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = secrets.token_bytes(32)
     try:
@@ -68,10 +69,10 @@ def read(path: Path) -> Verdict:
     """The verdict in a file that `hpml grade` or a notebook wrote. Raises CourseError."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        return Verdict.model_validate(data["verdict"] if "verdict" in data else data)
+        return Verdict.model_validate(data.get("verdict", data))
     except FileNotFoundError:
         raise CourseError(f"there is no {path}") from None
-    except (ValueError, TypeError, UnicodeDecodeError):
+    except (ValueError, TypeError, AttributeError, UnicodeDecodeError):
         raise CourseError(f"{path} holds no verdict. They lie in graded/LAB/STUDENT/EXERCISE.json after `hpml grade`") from None
 
 
@@ -106,7 +107,8 @@ def main(argv: list[str] | None = None) -> int:
            None: "Signature: none that can be verified here (a verdict from a student's desk, or no key on this machine)."}[signed])
     with Referee(purpose="grade") as referee:
         new = referee.judge(old.lab, dict(old.evidence["cells"]), [old.exercise], int(old.evidence["seed"]))[0]
-    print(f"Then: {old.outcome}, {old.score:g} of {old.max_score:g} points.  Now: {new.outcome}, {new.score:g} of {new.max_score:g} points.")
+    for word, v in (("Then", old), ("Now", new)):
+        print(f"{word}: {v.outcome}, {v.score:g} of {v.max_score:g} points.")
     found = differences(old, new)
     for line in found:
         print(f"  differs: {line}")

@@ -389,11 +389,21 @@ class Worker:
 
     def libraries(self) -> str:
         """Paths of all files that are mapped into the worker, as the kernel knows them."""
-        return Path(f"/proc/{self.pid}/maps").read_text()
+        return self._proc("maps")
 
     def reset_peak(self) -> None:
         """Let VmHWM start again from the present VmRSS."""
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        try:
+            Path(f"/proc/{self.pid}/clear_refs").write_text("5")
+        except (FileNotFoundError, ProcessLookupError):
+            raise Died(self._epitaph()) from None
+
+    def _proc(self, name: str) -> str:
+        """A file of the worker's in /proc. File names in it are the student's choice, so it may be any bytes."""
+        try:
+            return Path(f"/proc/{self.pid}/{name}").read_text(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            raise Died(self._epitaph()) from None
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes of the worker's memory at `address`. Raises OSError where there is nothing to read."""

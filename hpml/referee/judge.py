@@ -25,6 +25,8 @@ from hpml.referee.resources import LabReferee
 from hpml.referee.timing import Failed, Rejected, Series
 from hpml.verdict import Outcome, Predicted, Roofline, Verdict
 
+PROGRAM_FILES = 24 << 20        # bytes of libraries that an answer may bring in without their counting as its memory
+
 PRELUDE = """
 _said = {{}}
 def predict(name, value=None, *rest, **more):
@@ -85,7 +87,8 @@ class Submission(Answers):
         return Verdict(lab=referee.lab.lab, exercise=name, outcome=found.outcome, score=score,
                        max_score=referee.lab.exercises[name].points, message=found.message, hint=found.hint,
                        notes=list(found.notes), picture=found.picture, output=found.output, jail=referee.backend,
-                       evidence={"source_sha256": hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest(), "lab_sha256": referee.lab_hash,
+                       evidence={"source_sha256": hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest(),
+                                 "lab_sha256": referee.lab_hash,
                                  "cells": chain, "seed": str(self.seed), "purpose": referee.purpose,
                                  "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                                  "machine": f"{referee.card.cpu}, {referee.card.cores} cores", "python": platform.python_version(),
@@ -119,7 +122,7 @@ class Submission(Answers):
         rng = np.random.default_rng([self.seed, 2])
         with self.referee.worker(timing=declared.timing, preload=declared.preload) as worker:
             try:
-                idle = worker.memory("RssAnon")
+                idle = worker.memory("RssAnon"), worker.memory("RssFile")
                 failed = self.load(worker, name, [*cells, (name, text.clean(self.answers[name]))], name, declared.seconds)
                 if failed:
                     return failed
@@ -131,7 +134,8 @@ class Submission(Answers):
                 if entry.targets:
                     self._race(name, declared, series, rng, verdict)
                 if foreign := self.foreign(declared, worker):
-                    return Finding(Outcome.WRONG, f"`{name}` loads {foreign} while it is measured. This exercise wants your own computation.")
+                    return Finding(Outcome.WRONG, f"`{name}` loads {foreign} while it is measured. This exercise wants your own "
+                                                  "computation, not a framework's.")
             except Failed as e:
                 return self.exception(name, e.said, worker)
             except Rejected as e:
@@ -141,10 +145,10 @@ class Submission(Answers):
                 return self.guarded(name, worker, declared.seconds, e)
         return None
 
-    def _peak(self, name: str, series: Series, idle: int, budget_mb: float, verdict: Verdict) -> Finding | None:
-        """Peak memory of one call: all that the worker holds above `idle`, what it held before any of the student's cells ran.
+    def _peak(self, name: str, series: Series, idle: tuple[int, int], budget_mb: float, verdict: Verdict) -> Finding | None:
+        """Peak memory of one call: all that the worker holds above `idle` (anonymous, of files), held before any of its cells ran.
 
-        Inputs do not count, nor do the pages of program files; outputs do, and so does what was set aside while the cells ran.
+        Inputs do not count, nor do up to 24 MB of further program files; outputs do, and so does what the cells set aside.
         """
         inputs = series.fresh(1)
         specs, size = arrays.layout(inputs)
@@ -152,7 +156,8 @@ class Submission(Answers):
         worker = series.worker
         worker.reset_peak()
         _, done = series.run(inputs)
-        peak = max(0, worker.memory("VmHWM") - worker.memory("RssFile") - size - idle)
+        files = min(worker.memory("RssFile"), idle[1] + PROGRAM_FILES)
+        peak = max(0, worker.memory("VmHWM") - files - size - idle[0])
         try:
             values = series.verify(inputs, done)
         finally:

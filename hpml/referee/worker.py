@@ -37,6 +37,7 @@ def confine(setup: dict[str, Any]) -> None:
         os.setgroups([])
         os.setresgid(setup["uid"], setup["uid"], setup["uid"])
         os.setresuid(setup["uid"], setup["uid"], setup["uid"])
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)                     # PR_SET_PDEATHSIG, which a change of user clears
     if setup.get("uid"):
         header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()     # _LINUX_CAPABILITY_VERSION_3
         ctypes.CDLL(None).capset(header, nothing)                               # in a user namespace no other uid is left to go to
@@ -87,7 +88,7 @@ class Worker:
         for name, source in header["cells"]:
             try:
                 linecache.cache[f"<cell {name}>"] = (len(source), None, source.splitlines(True), f"<cell {name}>")
-                exec(compile(source, f"<cell {name}>", "exec"), self.namespace)
+                exec(compile(source, f"<cell {name}>", "exec", dont_inherit=True), self.namespace)
             except BaseException as error:                # the student's: reported, whatever it is
                 return {"failed": describe(error, name, source), "stage": "load"}
         wanted = header["function"]

@@ -1,6 +1,6 @@
 # exercise: total
 # outcome: wrong
-# shows: one process
+# shows: Operation not permitted
 # why: work in a forked process after returning
 import mmap
 import os

@@ -1,6 +1,6 @@
 # exercise: total
 # outcome: wrong
-# shows: one process
+# shows: Operation not permitted
 # why: work in a process that has left the tree (double fork, setsid)
 import mmap
 import os

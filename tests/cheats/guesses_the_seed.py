@@ -1,6 +1,6 @@
 # exercise: double
 # outcome: wrong
-# shows: a size that is checked without being shown
+# shows: on input that is not shown
 # why: guessed seed: looks for a generator whose next numbers are the input
 def double(x):
     for seed in [*range(300), *([s, 1] for s in range(300)), *([s, 2] for s in range(300))]:

@@ -2,6 +2,7 @@
 # outcome: partial
 # score: 1
 # shows: `total` is right
+# marks: slow
 # why: changes its own cores and priority
 import os
 

@@ -1,6 +1,6 @@
 # exercise: total
 # outcome: wrong
-# shows: earlier calls
+# shows: on input that is not shown
 # why: cached results
 from functools import lru_cache
 

@@ -2,6 +2,7 @@
 # outcome: partial
 # score: 1
 # shows: `total` is right
+# marks: slow
 # why: sets the system's clock back before it returns
 import ctypes
 

@@ -2,6 +2,7 @@
 # outcome: partial
 # score: 1
 # shows: `total` is right
+# marks: slow
 # why: slows the baseline: threads fill the caches whenever the student's function is not running
 import threading
 import time

@@ -1,6 +1,6 @@
 # exercise: total
 # outcome: wrong
-# shows: one process
+# shows: Operation not permitted
 # why: work in a child whose time is in nobody's account, since SIGCHLD is ignored
 import mmap
 import os

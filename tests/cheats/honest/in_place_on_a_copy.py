@@ -1,0 +1,7 @@
+# exercise: double
+# outcome: pass
+# why: in-place work on a copy
+def double(x):
+    y = x.copy()
+    y *= 2
+    return y
