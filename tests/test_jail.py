@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from hpml.referee import jail, protocol
-from hpml.referee.jail import Died, WarmParent, Worker
+from hpml.referee.jail import Died, WarmParent
 from hpml.referee.protocol import ProtocolError, TimedOut
+from hpml.referee.workers import Worker
 
 
 @pytest.fixture

@@ -11,11 +11,12 @@ import numpy as np
 from hpml.exercise import Case, Exercise
 from hpml.referee import cells as text
 from hpml.referee.compare import Tampered
-from hpml.referee.jail import Died, Stubborn, Worker
+from hpml.referee.jail import Died
 from hpml.referee.oracle import OracleError
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.resources import LabReferee
 from hpml.referee.timing import Failed, Rejected, Series
+from hpml.referee.workers import Stubborn, Worker
 from hpml.verdict import Outcome
 
 PUBLIC_SEED = 7

@@ -1,4 +1,4 @@
-"""Worker processes in a jail, seen from outside: start, freeze, read the clock and the memory, kill.
+"""Ways into a jail: start a worker process cold, or fork it from a warm parent.
 
 Two backends, one contract. `bubblewrap`: own mount, pid, network and ipc namespaces, read-only system, private /tmp, no sight
 of the course or of other users' files, unprivileged user. `none`: the same worker with resource limits only; the verdict says so.
@@ -7,11 +7,8 @@ of the course or of other users' files, unprivileged user. `none`: the same work
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import json
-import math
-import mmap
 import os
 import select
 import shutil
@@ -25,22 +22,11 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from hpml.course import CourseError
-from hpml.referee import protocol
 
 HERE = Path(__file__).resolve().parent
-ARENA = 1 << 29                     # 512 MiB of address space shared with a worker; only touched pages cost memory
-OUTPUT_KEPT = 16 << 10              # bytes of what a worker prints that are kept
-OUTPUT_LIMIT = 8 << 20              # printing more than this ends the worker
 UID = 65534                         # nobody
-FREEZE_SECONDS = 2.0
 TMP_BYTES = 64 << 20                # size of a worker's own /tmp and /dev/shm
-
-
-class Stubborn(Exception):
-    """The worker cannot be frozen: it was made so."""
 
 
 class Died(Exception):
@@ -157,7 +143,7 @@ class WarmParent:
         self.backend = backend
         self.sock, theirs = socket.socketpair()
         setup = {"warm": True, "socket": theirs.fileno(), "preload": list(preload)}
-        self.process, self.pid = _start(backend, setup, threads, [theirs.fileno()], warm=True)
+        self.process, self.pid = start(backend, setup, threads, [theirs.fileno()], warm=True)
         theirs.close()
         try:
             self._line()
@@ -184,9 +170,9 @@ class WarmParent:
         os.close(out_write)
         os.close(status_write)
         inner = int(self._line())
-        middle = next((p for p in _children(self.pid) if _inner_pid(p) == inner), 0)
+        middle = next((p for p in children(self.pid) if _inner_pid(p) == inner), 0)
         found: list[int] = []
-        while middle and not (found := _children(middle)) and _state(middle) not in "ZX":
+        while middle and not (found := children(middle)) and state(middle) not in "ZX":
             time.sleep(0)
         return Forked(found[0] if found else 0, os.fdopen(out_read, "rb", buffering=0), status_read)
 
@@ -199,7 +185,7 @@ class WarmParent:
             self.process.stdout.close()
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     found: list[int] = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
@@ -218,7 +204,7 @@ def _inner_pid(pid: int) -> int:
     return int(line.split()[-1])
 
 
-def _state(pid: int | str) -> str:
+def state(pid: int | str) -> str:
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             return chr(stat.read().rpartition(b")")[2].split()[0][0])
@@ -226,15 +212,7 @@ def _state(pid: int | str) -> str:
         return "X"
 
 
-def _stopped(pid: int) -> bool:
-    """True if no thread of a process can run: all are stopped, or gone."""
-    try:
-        return all(_state(f"{pid}/task/{task}") in "TtZX" for task in os.listdir(f"/proc/{pid}/task"))
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def _start(backend: str, setup: dict[str, Any], threads: int, passed: list[int], warm: bool = False) -> tuple[subprocess.Popen[bytes], int]:
+def start(backend: str, setup: dict[str, Any], threads: int, passed: list[int], warm: bool = False) -> tuple[subprocess.Popen[bytes], int]:
     """Start worker.py, jailed or not. Returns the process and the pid, on this side, of the worker itself."""
     environment, files = threads_environment(threads), _files()
     status_read = -1
@@ -258,197 +236,3 @@ def _start(backend: str, setup: dict[str, Any], threads: int, passed: list[int],
     with os.fdopen(status_read) as status:
         text = status.read()
     return process, json.loads(text)["child-pid"] if text.strip() else process.pid
-
-
-class Worker:
-    """One jailed process. All methods are the referee's side; none trusts what the process says."""
-
-    def __init__(self, backend: str, *, threads: int = 1, cores: tuple[int, ...] = (), memory: int | None = 3 << 30,
-                 cpu_seconds: int = 600, lifetime: float = math.inf, processes: bool = False, parent: WarmParent | None = None) -> None:
-        self.backend = backend
-        self.ends = time.monotonic() + lifetime
-        self.frozen = False
-        self.sock, theirs = socket.socketpair()
-        self.arena_fd = os.memfd_create("hpml-arena", os.MFD_ALLOW_SEALING)
-        os.ftruncate(self.arena_fd, ARENA)
-        fcntl.fcntl(self.arena_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-        self.arena = np.frombuffer(mmap.mmap(self.arena_fd, ARENA), np.uint8)
-        limits = {"CORE": 0, "FSIZE": 64 << 20, "NOFILE": 256, "CPU": cpu_seconds, "NPROC": 256}
-        if memory:
-            limits["AS"] = memory + ARENA
-        setup = {"socket": theirs.fileno(), "arena": self.arena_fd, "arena_bytes": ARENA, "limits": limits, "cores": list(cores),
-                 "preload": [], "uid": UID if backend == "bubblewrap" else 0, "processes": processes}
-        self.process: subprocess.Popen[bytes] | Forked
-        if parent:
-            self.process = parent.fork(setup, theirs, self.arena_fd)
-            self.pid = self.process.pid
-        else:
-            self.process, self.pid = _start(backend, setup, threads, [theirs.fileno(), self.arena_fd])
-        theirs.close()
-        self.output = bytearray()
-        self.output_bytes = 0
-        self._drain = threading.Thread(target=self._read_output, daemon=True)
-        self._drain.start()
-        self.base = 0
-
-    def _read_output(self) -> None:
-        assert self.process.stdout
-        while chunk := os.read(self.process.stdout.fileno(), 1 << 16):
-            self.output_bytes += len(chunk)
-            self.output += chunk[: max(0, OUTPUT_KEPT - len(self.output))]
-            if self.output_bytes > OUTPUT_LIMIT:
-                self.kill()
-                return
-
-    def wait_ready(self, timeout: float = 120) -> None:
-        """Until the worker has confined itself and imported what it preloads."""
-        self.base = int(self.ask(None, timeout)["ready"])
-
-    def ask(self, request: dict[str, Any] | None, timeout: float) -> dict[str, Any]:
-        """Send a request (if any), let the jail run until it has answered, and freeze it again.
-
-        Raises Died, TimedOut, ProtocolError, or Stubborn.
-        """
-        try:
-            if request is not None:
-                protocol.send(self.sock, request)
-            self.thaw()
-            return protocol.receive(self.sock, min(timeout, self.ends - time.monotonic()))[0]
-        except protocol.Closed:
-            raise Died(self._epitaph()) from None
-        finally:
-            self.freeze()
-
-    def _epitaph(self) -> str:
-        try:
-            code = self.process.wait(5)
-        except subprocess.TimeoutExpired:
-            return "it closed its channel to the referee"
-        if self.output_bytes > OUTPUT_LIMIT:
-            return f"it printed more than {OUTPUT_LIMIT >> 20} MB"
-        signalled = -code if code < 0 else code - 128 if code > 128 else 0
-        if signalled == signal.SIGXCPU:
-            return "it used up its processor time"
-        if signalled:
-            return f"it was ended by {signal.Signals(signalled).name}" if signalled in signal.valid_signals() else f"exit status {code}"
-        return f"it left with exit status {code}"
-
-    # -- frozen or not ---------------------------------------------------------------------------------------------
-
-    def pids(self) -> list[int]:
-        """Every process of the jail, the worker first."""
-        found = [self.pid]
-        for pid in found:
-            found += _children(pid)
-        return found
-
-    def freeze(self) -> None:
-        """Stop every thread of every process of the jail, and wait until all are. One that does not stop is killed: Stubborn."""
-        give_up = time.monotonic() + FREEZE_SECONDS
-        stopped: set[int] = set()
-        while pids := [p for p in self.pids() if p not in stopped]:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGSTOP)
-                if _stopped(pid):
-                    stopped.add(pid)
-            if time.monotonic() > give_up:
-                self.kill()
-                raise Stubborn("it could not be stopped between calls")
-        self.frozen = True
-
-    def thaw(self) -> None:
-        if self.frozen:
-            self.frozen = False
-            for pid in self.pids():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
-
-    def cpu_ns(self) -> int:
-        """Processor time of the whole jail in ns, as the kernel accounts it, ended threads and reaped children included."""
-        total = 0
-        for pid in self.pids():
-            try:
-                total += time.clock_gettime_ns((~pid << 3) | 2)              # the process's CPU clock, seen from outside
-                with open(f"/proc/{pid}/stat", "rb") as stat:
-                    fields = stat.read().rpartition(b")")[2].split()
-                total += (int(fields[13]) + int(fields[14])) * (10**9 // os.sysconf("SC_CLK_TCK"))
-            except (OSError, ProcessLookupError):
-                continue
-        return total
-
-    def memory(self, field: str) -> int:
-        """A field of /proc/PID/status (VmRSS, VmHWM), summed over the jail, in bytes."""
-        total = 0
-        for pid in self.pids():
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                    if line.startswith(field + ":"):
-                        total += int(line.split()[1]) << 10
-        return total
-
-    def libraries(self) -> str:
-        """Paths of all files that are mapped into the worker, as the kernel knows them."""
-        return self._proc("maps")
-
-    def reset_peak(self) -> None:
-        """Let VmHWM start again from the present VmRSS."""
-        try:
-            Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-        except (FileNotFoundError, ProcessLookupError):
-            raise Died(self._epitaph()) from None
-
-    def _proc(self, name: str) -> str:
-        """A file of the worker's in /proc. File names in it are the student's choice, so it may be any bytes."""
-        try:
-            return Path(f"/proc/{self.pid}/{name}").read_text(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            raise Died(self._epitaph()) from None
-
-    def read(self, address: int, size: int) -> bytes:
-        """`size` bytes of the worker's memory at `address`. Raises OSError where there is nothing to read."""
-        with open(f"/proc/{self.pid}/mem", "rb", buffering=0) as memory:
-            chunks, at = [], address
-            while size > 0:
-                chunk = os.pread(memory.fileno(), size, at)
-                if not chunk:
-                    raise OSError("no memory there")
-                chunks.append(chunk)
-                at, size = at + len(chunk), size - len(chunk)
-        return b"".join(chunks)
-
-    def printed(self) -> str:
-        """What the worker printed, shortened."""
-        text = self.output.decode("utf-8", "replace")
-        return text + (f"\n… ({self.output_bytes} bytes in all)" if self.output_bytes > len(self.output) else "")
-
-    def kill(self) -> None:
-        """End the whole jail: its pid namespace dies with its first process, and bubblewrap after it."""
-        for pid in [self.pid] if self.backend == "bubblewrap" else reversed(self.pids()):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        if threading.current_thread() is not self._drain:
-            self._drain.join(5)
-
-    def close(self) -> None:
-        """Kill, and let go of everything. Closing twice is well."""
-        if self.arena_fd < 0:
-            return
-        self.kill()
-        self.sock.close()
-        if self.process.stdout:
-            self.process.stdout.close()
-        os.close(self.arena_fd)
-        self.arena_fd = -1
-        del self.arena
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()

@@ -18,11 +18,12 @@ from hpml.referee import arrays, timing
 from hpml.referee import cells as text
 from hpml.referee.answers import Answers, Finding
 from hpml.referee.compare import Tampered
-from hpml.referee.jail import Died, Stubborn
+from hpml.referee.jail import Died
 from hpml.referee.oracle import OracleError
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.resources import LabReferee
 from hpml.referee.timing import Failed, Rejected, Series
+from hpml.referee.workers import Stubborn
 from hpml.verdict import Outcome, Predicted, Roofline, Verdict
 
 PROGRAM_FILES = 24 << 20        # bytes of libraries that an answer may bring in without their counting as its memory

@@ -14,10 +14,11 @@ from hpml import course, exercise, machine, measure, source
 from hpml.exercise import Exercise
 from hpml.referee import jail, timing
 from hpml.referee.compare import Tampered
-from hpml.referee.jail import Died, Stubborn, WarmParent, Worker
+from hpml.referee.jail import Died, WarmParent
 from hpml.referee.oracle import Oracle, OracleError
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.timing import Failed, Rejected, Series
+from hpml.referee.workers import Stubborn, Worker
 from hpml.verdict import Verdict
 
 CONTROL_SECONDS = 600           # how long an A/A control of the machine holds

@@ -20,7 +20,7 @@ from hpml.course import Target
 from hpml.exercise import Exercise, Size
 from hpml.referee import arrays, compare
 from hpml.referee.compare import Memory, Problem, Tampered
-from hpml.referee.jail import Worker
+from hpml.referee.workers import Worker
 from hpml.verdict import Measured
 
 BLOCK = 0.02                # seconds: short calls are repeated until a block takes about this long
