@@ -117,7 +117,7 @@ class Machine(BaseModel):
             f"{self.blas}; NumPy {self.numpy}, Python {self.python}; measured {self.date}.",
             f"Bandwidth: float64 arrays of {self.array_bytes / (1 << 20):.0f} MiB each, bytes read + bytes written.",
             *([] if self.quiet else ["Other programs were computing meanwhile, so this machine can do more. "
-                                     "Close them, then: hpml machine --refresh"]),
+                                     "Close them, then: ./course machine --refresh"]),
         ]
 
     def __str__(self) -> str:
@@ -213,10 +213,10 @@ def _probe(threads: int, array_bytes: int) -> dict[str, Any]:
     try:
         done = subprocess.run(command, env={**os.environ, **limits}, capture_output=True, text=True, timeout=120)
     except subprocess.TimeoutExpired:
-        raise MachineError("Measuring this machine took more than two minutes. Is it busy? Try again: hpml machine --refresh") from None
+        raise MachineError("Measuring this machine took more than two minutes. Is it busy? Try again: ./course machine --refresh") from None
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"it ended with status {done.returncode}"])[-1]
-        raise MachineError(f"This machine could not be measured: {last}. Free some memory and try again: hpml machine --refresh")
+        raise MachineError(f"This machine could not be measured: {last}. Free some memory and try again: ./course machine --refresh")
     measured: dict[str, Any] = json.loads(done.stdout)
     return measured
 

@@ -21,6 +21,7 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import offset_copy
 
 from hpml import theme
 from hpml.machine import Machine
@@ -64,6 +65,10 @@ class Picture(Figure):
                 "text/plain": f"<figure: {self.get_suptitle() or '; '.join(a.get_title(loc='left') for a in self.axes)}>"}
 
 
+for _name in ("legend", "suptitle", "text"):
+    setattr(Picture, _name, _in_style(getattr(Figure, _name)))
+
+
 def figure(width: float = 6.4, height: float = 3.8, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Picture, Any]:
     """A styled figure and its axes (one, or an array of them). Sizes in inches; `options` go to `Figure.subplots`.
 
@@ -103,7 +108,7 @@ def _adapt(drawn: Figure) -> None:
     if isinstance(drawn, Picture):
         return
     drawn.patch.set_alpha(0)
-    for axis in drawn.axes:
+    for axis in (*drawn.axes, *(inset for outer in drawn.axes for inset in outer.child_axes)):
         if not axis.images:
             axis.patch.set_alpha(0)
         written = [] if axis.images else [text for text in axis.texts if text.get_color() == "black"]
@@ -185,14 +190,6 @@ def _apart(places: list[float], gap: float) -> list[float]:
     return moved
 
 
-def _below(places: list[float], gap: float) -> list[float]:
-    """The same places in the same order, each moved down to be `gap` below the one above it."""
-    moved, last = list(places), math.inf
-    for n in sorted(range(len(places)), key=places.__getitem__, reverse=True):
-        last = moved[n] = min(places[n], last - gap)
-    return moved
-
-
 @dataclass(frozen=True)
 class Point:
     """A kernel on the roofline: intensity in FLOP per byte of compulsory traffic, speed in GFLOP/s."""
@@ -213,19 +210,18 @@ def roofline(points: Iterable[Point | tuple[str, float, float]], machine: Machin
              width: float = 3.9, height: float = 2.7) -> Picture:
     """Points under the roof min(peak, intensity × bandwidth) of a machine (Williams, Waterman & Patterson 2009).
 
-    points   Point or (label, FLOP per byte, GFLOP/s)
+    points   Point or (label, FLOP per byte, GFLOP/s); how far the first is up to the roof is said and drawn
     machine  a machine card, read for `threads` threads, or the roofline of a verdict
+    height   without the legend, which gets a line for each point below it
     """
     placed = [p if isinstance(p, Point) else Point(*p) for p in points]
     peak, bandwidth = _roof(machine, threads)
     ridge = peak / bandwidth
-    xs = [p.intensity for p in placed] + [ridge]
-    left = min(xs) / 8
-    right = max([8 * ridge, *(_room(p.intensity, left, len(p.label), width) for p in placed)])
-    floor = min([p.gflops for p in placed if p.gflops > 0] + [peak / 30]) / 2.5
-    top = 1.6 * max([p.gflops for p in placed] + [1.5 * peak])
+    xs, ys = [p.intensity for p in placed] + [ridge], [p.gflops for p in placed if p.gflops > 0]
+    left, right = min(xs) / 12, max(xs) * 12
+    floor, top = min([*ys, peak / 30]) / 2.5, 2.5 * max([*ys, peak])
 
-    drawn, ax = figure(width, height)
+    drawn, ax = figure(width, height + 0.22 * len(placed))
     ax.plot([left, ridge, right], [left * bandwidth, peak, peak], color=INK)
     ax.set_xscale("log")
     ax.set_yscale("log")
@@ -233,33 +229,32 @@ def roofline(points: Iterable[Point | tuple[str, float, float]], machine: Machin
     _log_axis(ax.xaxis, left, right)
     _log_axis(ax.yaxis, floor, top)
     ax.set_title(f"peak {theme.number(peak)} GFLOP/s, memory {theme.number(bandwidth)} GB/s", fontsize=9.5, fontweight="normal", pad=5)
-    _labelled(drawn, ax, placed, peak, bandwidth)
+    _marked(drawn, ax, placed, peak, bandwidth)
     _title(drawn, "Under the roof of this machine")
     return drawn
 
 
-def _room(x: float, left: float, letters: int, width: float) -> float:
-    """Right end of a logarithmic axis from `left` on which a label of so many letters fits beside x; `width` in inches."""
-    share = min((5.5 * letters + 14) / (72 * width - 58), 0.68)
-    return float(math.exp((math.log(x) - share * math.log(left)) / (1 - share)))
-
-
-def _labelled(drawn: Figure, ax: Axes, placed: list[Point], peak: float, bandwidth: float) -> None:
-    """Dots, the dotted way up from the first to the roof, and labels that keep apart and off the roof's line."""
-    bottom, top = ax.get_ylim()
-    scale, gap = math.log(top / bottom), 0.27 / drawn.get_figheight()
-    rows: list[tuple[float, float, str]] = []                # height of the label as a share of the axis, intensity, text
+def _marked(drawn: Figure, ax: Axes, placed: list[Point], peak: float, bandwidth: float) -> None:
+    """A marker for each point, beside any that it would hide, and a legend; the dotted way up from the first to the roof."""
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    across, up = 40 * drawn.get_figwidth() / math.log(right / left), 40 * drawn.get_figheight() / math.log(top / bottom)
+    marks: list[tuple[float, float]] = []                    # where they stand, in printer's points
     for i, point in enumerate(placed):
-        colour, roof, height = CYCLE[(1, 0, 2, 3, 4, 5)[i % 6]], min(peak, point.intensity * bandwidth), point.gflops
-        ax.plot(point.intensity, height, "osD^vP"[i % 6], color=colour, markersize=11 if i == 0 else 8, markeredgecolor="white",
-                markeredgewidth=0.8, zorder=3 + (i == 0))
-        if roof / 1.5 < height <= roof:
-            height = roof / math.exp(0.075 * scale)
-        place = math.log(max(height, bottom) / bottom) / scale
-        rows.append((place, point.intensity, point.label))
+        roof, colour, size = min(peak, point.intensity * bandwidth), CYCLE[(1, 0, 2, 3, 4, 5)[i % 6]], 10 if i == 0 else 8
+        label = f"{point.label}: {theme.number(point.gflops)} GFLOP/s"
         if i == 0 and point.gflops < roof:
-            ax.plot([point.intensity] * 2, [point.gflops, roof], ":", color=colour, linewidth=1.8, zorder=2)
-            rows.append((place - 1e-3, point.intensity, f"{100 * point.gflops / roof:.0f} % of the roof"))
-    for n, (place, (_, intensity, label)) in enumerate(zip(_below([row[0] for row in rows], gap), rows, strict=True)):
-        ax.annotate(label, (intensity, bottom * math.exp(place * scale)), xytext=(10, 0), textcoords="offset points", va="center",
-                    fontsize=10, fontweight="bold" if n == 0 else "normal")
+            ax.plot([point.intensity] * 2, [point.gflops, roof], ":", color=colour, linewidth=1.8)
+            label += f", {100 * point.gflops / roof:.0f} % of the roof"
+        x, y, n = across * math.log(point.intensity), up * math.log(max(point.gflops, bottom)), 0
+        while any(abs(x + _beside(n) - u) < 12 and abs(y - v) < 12 for u, v in marks):
+            n += 1
+        marks.append((x + _beside(n), y))
+        moved = offset_copy(ax.transData, drawn, x=_beside(n), units="points")
+        ax.plot(point.intensity, point.gflops, "o^sDvP"[i % 6], color=colour, markersize=size, markeredgecolor="white", markeredgewidth=0.8,
+                transform=moved, label=label, zorder=3)
+    drawn.legend(loc="outside lower left", fontsize=10.5, borderaxespad=0, labelspacing=0.25, handletextpad=0.4)
+
+
+def _beside(n: int) -> float:
+    """The n-th place to try: 0, then 13 points to the right, 13 to the left, 26 to the right, …"""
+    return 13.0 * ((n + 1) // 2) * (1 if n % 2 else -1) if n else 0.0

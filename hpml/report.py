@@ -6,7 +6,6 @@ Everything that can come from a student (names in messages, printed output) is e
 from __future__ import annotations
 
 import io
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hpml import plots, theme
+from hpml import plots, proof, theme
 from hpml.theme import LOOKS, called, escape, number, plain, prose
 from hpml.verdict import Measured, Outcome, Verdict
 
@@ -36,7 +35,7 @@ def _interval(measured: Measured) -> str:
     pairs = len(measured.samples)
     if not (measured.low > 0 and math.isfinite(measured.high)):
         return f"no interval yet, {pairs} pairs"
-    return f"95 % interval {number(measured.low)}-{number(measured.high)}, {pairs} pairs"
+    return f"95 % interval {number(measured.low)}–{number(measured.high)}, {pairs} pairs"
 
 
 def _ratio(measured: Measured) -> str:
@@ -54,6 +53,10 @@ def _target(measured: Measured) -> str:
     full = f"full credit from {plain(measured.full)}{times}"
     got = "" if measured.credit >= 1 else f", you have {_percent(measured.credit)} of it"
     return f"**{_ratio(measured)}** ({_interval(measured)}; {full}{got})"
+
+
+def _target_name(measured: Measured) -> str:
+    return f"{'speed-up over' if measured.target == 'speedup' else 'fraction of'} {called(measured.versus)}"
 
 
 def _counter(name: str, value: float, budget: float | None) -> str:
@@ -76,7 +79,10 @@ def _said(verdict: Verdict) -> str:
 
 
 def _truth(verdict: Verdict) -> str:
-    return _unit(number(verdict.predicted.truth), verdict.predicted.unit) if verdict.predicted else ""
+    if not verdict.predicted:
+        return ""
+    truth = verdict.predicted.truth
+    return _unit(plain(truth) if truth == round(truth, 0) and abs(truth) < 1e5 else number(truth), verdict.predicted.unit)
 
 
 def _percent(share: float) -> str:
@@ -105,20 +111,20 @@ def _more(verdict: Verdict) -> str:
 
 
 def _message(verdict: Verdict) -> str:
-    """The message, unless it only repeats a good headline."""
-    if verdict.outcome in (Outcome.PASS, Outcome.PARTIAL) and re.fullmatch(rf"`?{re.escape(verdict.exercise)}`? is (right|correct)\.?",
-                                                                            verdict.message.strip()):
+    """The message, unless it only repeats the headline; an open exercise's also says what to do."""
+    said = verdict.message.strip()
+    good, right = verdict.outcome in (Outcome.PASS, Outcome.PARTIAL), rf"`?{re.escape(verdict.exercise)}`? is (right|correct)\.?"
+    if (good and re.fullmatch(right, said)) or (verdict.predicted and said.startswith("You predicted ")):
         return ""
-    return verdict.message.strip()
+    still = re.fullmatch(r"`(\w+)` is still open\.", said)
+    if still and verdict.outcome is Outcome.NOT_ATTEMPTED and verdict.evidence.get("purpose") != "grade":
+        return f"{said} Fill in the cell of `{still[1]}` above, run it, then run this cell again."
+    return said
 
 
-def _evidence(verdict: Verdict) -> str:
-    """What the verdict rests on, as indented JSON, samples one pair a line."""
-    kept = dict(verdict.evidence)
-    for measured in verdict.measured:
-        kept[f"{measured.target} over {measured.versus}, µs a call (yours, theirs), {measured.clock} time"] = [
-            f"{1e6 * student:.1f}, {1e6 * baseline:.1f}" for student, baseline in measured.samples]
-    return json.dumps(kept, indent=1, ensure_ascii=False, default=str) if kept else ""
+def _label(verdict: Verdict) -> str:
+    """What the hint is called: where the answer is right, or a prediction, it explains."""
+    return "Why" if verdict.predicted or verdict.outcome in (Outcome.PASS, Outcome.PARTIAL) else "Hint"
 
 
 def _small(verdict: Verdict) -> str:
@@ -180,12 +186,12 @@ def html(verdict: Verdict) -> str:
         f'<p class="hpml-head">{_badge(verdict.outcome)} <strong>{escape(verdict.exercise)}</strong> <span class="hpml-points">'
         f'<span class="hpml-bar" aria-hidden="true"><span style="width: {share:.0%}"></span></span>{escape(_points(verdict))}</span></p>',
         *(f'<p class="{"hpml-more" if i else "hpml-lead"}">{lead}</p>' for i, lead in enumerate(leads)),
-        f'<p class="hpml-hint"><strong>Hint.</strong>{prose(verdict.hint)}</p>' if verdict.hint else "",
+        f'<p class="hpml-hint"><strong>{_label(verdict)}.</strong>{prose(verdict.hint)}</p>' if verdict.hint else "",
         f'<ul class="hpml-notes">{notes}</ul>' if notes else "",
         _picture(verdict.picture),
         f'<div class="hpml-plots">{drawn}</div>' if drawn else "",
         _folded(f"What your code printed ({lines} line{'' if lines == 1 else 's'})", verdict.output),
-        _folded("Evidence", _evidence(verdict)),
+        proof.html(verdict),
         f'<p class="hpml-small">{escape(_small(verdict))}</p></section>',
     ]
     return "\n".join(part for part in parts if part)
@@ -199,9 +205,9 @@ def _wrapped(text: str, first: str = "", later: str | None = None) -> list[str]:
     later = " " * len(first) if later is None else later
     console = Console(width=WIDTH, file=io.StringIO(), color_system=None)
     lines: list[str] = []
-    for paragraph in theme.visible(text).expandtabs(4).splitlines() or [""]:
+    for paragraph in theme.visible(text).expandtabs(4).replace("\u202f", "\ue000").splitlines() or [""]:       # no break inside 12 345
         for line in Text(paragraph).wrap(console, WIDTH - max(len(first), len(later))):
-            lines.append(((later if lines else first) + line.plain).rstrip())
+            lines.append(((later if lines else first) + line.plain).rstrip().replace("\ue000", "\u202f"))
     return lines
 
 
@@ -233,11 +239,11 @@ def text(verdict: Verdict) -> str:
     said = " ".join(part for part in (_found(verdict).replace("**", ""), _more(verdict), f"{_points(verdict)}.") if part)
     lines = _wrapped(f"{look.symbol} {verdict.outcome} · {verdict.exercise}: {said}", later="  ")
     lines += _wrapped(_message(verdict), "  ") if _message(verdict) else []
-    lines += _wrapped(verdict.hint, "  Hint: ", "  ") if verdict.hint else []
+    lines += _wrapped(verdict.hint, f"  {_label(verdict)}: ", "  ") if verdict.hint else []
     for note in verdict.notes:
         lines += _wrapped(note, "  - ")
     for measured in verdict.measured:
-        lines += ["", *_wrapped(f"{measured.target} over {called(measured.versus)}, logarithmic:", "  "), *_ruler(measured)]
+        lines += ["", *_wrapped(f"{_target_name(measured)}, logarithmic:", "  "), *_ruler(measured)]
     if verdict.roofline:
         roof = verdict.roofline
         lines += ["", *_wrapped(f"{number(roof.gflops)} GFLOP/s at {number(roof.intensity)} FLOP/byte; the peak is "
@@ -276,7 +282,7 @@ def measured_table(verdicts: Iterable[Verdict]) -> str:
     """"What you measured": the table that closes a lab, as HTML, filled from the reader's own verdicts."""
     rows: list[tuple[str, str, str, str]] = []
     for v in verdicts:
-        rows += [(v.exercise, f"{'speed-up over' if m.target == 'speedup' else 'fraction of'} {called(m.versus)}",
+        rows += [(v.exercise, _target_name(m),
                   number(m.ratio) + ("×" if m.target == "speedup" else ""), _interval(m)) for m in v.measured]
         if v.roofline:
             rows.append((v.exercise, "speed", f"{number(v.roofline.gflops)} GFLOP/s",

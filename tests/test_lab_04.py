@@ -250,6 +250,23 @@ def test_the_picture_differs_between_right_and_wrong(answers, name):
     assert plots.svg(declared.draw(right)) == plots.svg(declared.draw(right)) != plots.svg(declared.draw(wrong))
 
 
+@pytest.mark.parametrize("scale", [None, 1, 1.5])
+def test_the_panels_of_conv_gemm_are_of_one_size_and_stand_in_line(scale):
+    figure = DECLARED["conv_gemm"].draw(case("conv_gemm", None if scale is None else lambda x, w: scale * TRUSTED.tf_conv(x, w),
+                                             DECLARED["conv_gemm"].sizes[0]))
+    figure.draw_without_rendering()
+    boxes = [axis.get_position() for axis in figure.axes[:4]]
+    assert len({(round(box.height, 3), round(box.y0, 3), round(box.width, 3)) for box in boxes}) == 1
+    for axis in figure.axes[:4]:
+        frame = axis.get_window_extent()
+        assert all(frame.contains(*corner) for text in axis.texts for corner in text.get_window_extent().get_points())
+
+
+def test_code_fits_a_window_of_1280_pixels():
+    pieces = [part for cell in TEXT.cells if cell.kind == "code" for part in (cell.source, cell.student, cell.solution)]
+    assert [line for part in pieces for line in (part or "").splitlines() if len(line) > 96] == []
+
+
 def test_prose_uses_every_measured_number_and_no_other():
     numbers = json.loads((LAB.folder / "measured.json").read_text(encoding="utf-8"))
     used = {name for cell in TEXT.cells if cell.kind == "markdown" for name in re.findall(r"\{\{(\w+)\}\}", cell.source)}

@@ -83,7 +83,6 @@ def test_labels_are_moved_apart_and_keep_their_order() -> None:
     placed = plots._apart([0.5, 0.51, 0.1], 0.1)
     assert placed[2] == 0.1 and placed[1] - placed[0] == pytest.approx(0.1)
     assert plots._apart([0.2, 0.8], 0.1) == [0.2, 0.8]
-    assert plots._below([0.5, 0.55, 0.1], 0.25) == pytest.approx([0.3, 0.55, 0.05])
 
 
 def test_roof_has_its_ridge_where_bandwidth_meets_peak() -> None:
@@ -94,11 +93,29 @@ def test_roof_has_its_ridge_where_bandwidth_meets_peak() -> None:
 
 def test_roofline_says_how_far_up_the_answer_is() -> None:
     said = words(plots.svg(plots.roofline([("yours", 31, 45), ("the framework", 31, 170)], ROOF)))
-    assert "yours 29 % of the roof" in said and "the framework" in said and "peak 155 GFLOP/s, memory 15.0 GB/s" in said
+    assert "yours: 45.0 GFLOP/s, 29 % of the roof" in said and "the framework: 170 GFLOP/s" in said
+    assert "peak 155 GFLOP/s, memory 15.0 GB/s" in said
+
+
+@pytest.mark.parametrize("speeds", [(45, 45, 45), (45, 50, 0.1), (160, 150, 140), (45, 0.1, 4500)])
+def test_no_marker_of_a_roofline_hides_another(speeds: tuple[float, ...]) -> None:
+    drawn = plots.roofline([(f"point {n}", 31, speed) for n, speed in enumerate(speeds)], ROOF)
+    drawn.draw_without_rendering()
+    axis = drawn.axes[0]
+    marks = [line for line in axis.lines if line.get_marker() not in ("None", None, "")]
+    assert [line.get_ydata()[0] for line in marks] == list(speeds)
+    places = [line.get_transform().transform(line.get_xydata()[0]) for line in marks]
+    assert all(math.dist(one, other) > 11 * drawn.dpi / 72 for n, one in enumerate(places) for other in places[:n])
+    assert all(axis.bbox.contains(*place) for place in places)
+
+
+def test_a_roofline_keeps_to_its_points_however_long_their_names() -> None:
+    short, long = (plots.roofline([("yours", 31, 45), (name, 31, 40)], ROOF).axes[0] for name in ("b", "b" * 60))
+    assert short.get_xlim() == long.get_xlim() and long.get_xlim()[1] < 500
 
 
 def test_roofline_below_the_ridge_compares_with_the_bandwidth() -> None:
-    assert "50 % of the roof" in words(plots.svg(plots.roofline([("yours", 2, 15)], ROOF)))
+    assert "yours: 15.0 GFLOP/s, 50 % of the roof" in words(plots.svg(plots.roofline([("yours", 2, 15)], ROOF)))
 
 
 def test_a_figure_from_elsewhere_gets_our_ink_and_its_images_keep_theirs() -> None:
@@ -108,9 +125,10 @@ def test_a_figure_from_elsewhere_gets_our_ink_and_its_images_keep_theirs() -> No
     left.imshow([[1, 2], [3, 4]])
     left.text(0.5, 0.5, "inside", color="black")
     right.text(0.5, 0.5, "nothing yet")
+    left.inset_axes([1.1, 0, 0.1, 1]).set_title("scale")
     svg = plots.svg(figure)
-    styles = {word: re.search(rf'<text style="([^"]*)"[^>]*>{word}</text>', svg) for word in ("around", "inside", "nothing yet")}
-    assert {word for word, style in styles.items() if style and "currentColor" in style[1]} == {"around", "nothing yet"}
+    styles = {word: re.search(rf'<text style="([^"]*)"[^>]*>{word}</text>', svg) for word in ("around", "inside", "nothing yet", "scale")}
+    assert {word for word, style in styles.items() if style and "currentColor" in style[1]} == {"around", "nothing yet", "scale"}
 
 
 def test_a_lab_figure_shows_itself_in_our_style() -> None:

@@ -81,7 +81,7 @@ def test_every_outcome_is_said_in_both_variants(outcome: Outcome) -> None:
 
 
 def test_a_measured_verdict_says_everything() -> None:
-    wanted = ["conv_gemm", "412× faster than the six loops", "(95 % interval 398-427, 24 pairs; full credit from 200×)",
+    wanted = ["conv_gemm", "412× faster than the six loops", "(95 % interval 398–427, 24 pairs; full credit from 200×)",
               "0.41 of the speed of the framework's convolution", "full credit from 0.35", "6/6 points",
               "29 % of this machine's matrix peak on one thread.", "Your prediction was 60 %.", "0 bytes copied (budget 0)",
               "The copy costs as much as the product.", "shape (2, 26, 26, 32)", "jail: bubblewrap", "2.3 s"]
@@ -119,7 +119,28 @@ def test_no_interval_yet() -> None:
 
 def test_a_prediction() -> None:
     v = verdict(Outcome.PARTIAL, exercise="patch_expansion", predicted=Predicted(value=12, truth=9, unit="×"), message="Nine windows.")
-    assert "You said 12×, it is 9.00×. Nine windows." in plain(report.html(v))
+    assert "You said 12×, it is 9×. Nine windows." in plain(report.html(v))
+
+
+def test_a_prediction_is_said_once_and_explained() -> None:
+    v = verdict(exercise="patch_expansion", predicted=Predicted(value=9, truth=9, unit="×"), hint="Nine.",
+                message="You predicted 9 ×; it is 9 ×.")
+    for said in (plain(report.html(v)), one_line(v)):
+        assert "predicted" not in said and "it is 9×." in said and "Why" in said and "Hint" not in said
+
+
+def test_a_hint_is_a_hint_only_where_something_is_missing() -> None:
+    for outcome, word in ((Outcome.PASS, "Why"), (Outcome.PARTIAL, "Why"), (Outcome.WRONG, "Hint")):
+        v = verdict(outcome, hint="Think.")
+        assert f"{word}.Think." in plain(report.html(v)) and f"{word}: Think." in report.text(v)
+
+
+def test_an_open_exercise_says_what_to_do_at_the_desk() -> None:
+    v = verdict(Outcome.NOT_ATTEMPTED, message="`im2col` is still open.", evidence={"purpose": "desk"})
+    todo = "Fill in the cell of im2col above, run it, then run this cell again."
+    assert todo in plain(report.html(v)) and todo in one_line(v).replace("`", "")
+    assert "Fill in" not in report.html(v.model_copy(update={"evidence": {"purpose": "grade"}}))
+    assert "Fill in" not in report.html(verdict(Outcome.NOT_ATTEMPTED, message="Run the cell of `im2col` first, then this one."))
 
 
 @pytest.mark.parametrize(("value", "said"), [(412.4, "412"), (41.24, "41.2"), (4.124, "4.12"), (0.4124, "0.41"), (0.04124, "0.041"),
@@ -177,6 +198,11 @@ def test_plain_text_fits_eighty_columns(message: str, output: str) -> None:
     assert not any(ord(c) < 32 and c != "\n" for c in shown)
 
 
+def test_no_line_breaks_inside_a_number() -> None:
+    for words in range(60, 80):
+        assert "12\u202f345" in report.text(verdict(Outcome.WRONG, message="x" * words + " 12\u202f345"))
+
+
 # -------------------------------------------------------------------------------------------------------------- tables
 
 
@@ -196,7 +222,7 @@ def test_table_adds_up_and_takes_no_markup_from_anyone() -> None:
 
 def test_what_you_measured() -> None:
     shown = plain(report.measured_table([FULL]))
-    for part in ("speed-up over the six loops412×95 % interval 398-427, 24 pairs", "45.0 GFLOP/s29 % of the matrix peak", "you said 60 %",
+    for part in ("speed-up over the six loops412×95 % interval 398–427, 24 pairs", "45.0 GFLOP/s29 % of the matrix peak", "you said 60 %",
                  "copied0 bytesbudget 0 bytes"):
         assert part in shown
     assert "Nothing is measured yet" in report.measured_table([verdict(Outcome.NOT_ATTEMPTED)])

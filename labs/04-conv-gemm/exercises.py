@@ -80,7 +80,10 @@ def tf_gradients(x: np.ndarray, w: np.ndarray, dy: np.ndarray) -> tuple[np.ndarr
 
 
 def six_loops(x, w):
-    """Six nested loops: n, h, w, i, j and c. Inside: one number of x times the K weights w[i, j, c, :], added to K outputs."""
+    """Six nested loops: n, h, w, i, j and c.
+
+    Inside: one number of x times the K weights w[i, j, c, :], added to K outputs.
+    """
     import numpy as np
 
     N, H, W, C = x.shape
@@ -97,7 +100,10 @@ def six_loops(x, w):
 
 
 def framework_conv(x, w):
-    """TensorFlow's convolution operation, called directly: NumPy arrays in, NumPy array out, conversions included."""
+    """TensorFlow's convolution operation, called directly.
+
+    NumPy arrays in, NumPy array out, conversions included.
+    """
     import tensorflow as tf
 
     return tf.raw_ops.Conv2D(input=x, filter=w, strides=[1, 1, 1, 1], padding="VALID").numpy()
@@ -330,18 +336,20 @@ def _image(axis: Any, values: np.ndarray, title: str, like: np.ndarray, cmap: st
     return image
 
 
-def _words(axis: Any, title: str, text: str) -> None:
+def _words(axis: Any, title: str, text: str, beside: np.ndarray) -> None:
+    """A few words in place of a picture of the shape of `beside`."""
     axis.set_title(title, fontsize=10)
-    axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=10, transform=axis.transAxes, wrap=True)
+    axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=10 if len(text) < 25 else 9, transform=axis.transAxes)
+    axis.set_box_aspect(beside.shape[0] / beside.shape[1])
     axis.set_xticks([]), axis.set_yticks([])
 
 
 def _missing(got: Any, expected: np.ndarray) -> str:
     """Why there is nothing to draw, or nothing where there is."""
     if not isinstance(got, np.ndarray):
-        return "nothing came back yet"
+        return "nothing came\nback yet"
     if got.shape != expected.shape:
-        return f"shape {got.shape}\nexpected {expected.shape}".replace(", ", ",\u200a")
+        return f"shape\n{got.shape}\nexpected\n{expected.shape}".replace(", ", ",\u200a")
     return "" if got.dtype.kind in "fiu" else f"dtype {got.dtype}"
 
 
@@ -361,7 +369,7 @@ def draw_patches(case: Case) -> Figure:
     left.add_patch(_frame(s, r, k))
     _image(middle, expected[n, r, s, :, :, 0], f"expected [{n}, {r}, {s}, :, :, 0]", x, digits=True)
     if problem:
-        _words(end, "yours", problem)
+        _words(end, "yours", problem, expected[n, r, s, :, :, 0])
         return figure
     mine = np.array(got[n, r, s, :, :, 0])
     _image(end, mine, "yours", x, digits=True)
@@ -376,35 +384,35 @@ def _frame(column: int, row: int, side: int) -> Any:
     return Rectangle((column - 0.5, row - 0.5), side, side, fill=False, edgecolor="#d55e00", linewidth=2.5)
 
 
-def _compare(axes: Any, figure: Figure, name: str, got: Any, expected: np.ndarray, cut: Callable[[np.ndarray], np.ndarray]) -> None:
+def _compare(axes: Any, name: str, got: Any, expected: np.ndarray, cut: Callable[[np.ndarray], np.ndarray]) -> None:
     """Expected, yours and their difference, in a row of three axes."""
-    _image(axes[0], cut(expected), f"expected {name}", cut(expected))
-    problem = _missing(got, expected)
+    wanted, problem = cut(expected), _missing(got, expected)
+    _image(axes[0], wanted, f"expected {name}", wanted)
     if problem:
-        _words(axes[1], "yours", problem)
-        _words(axes[2], "|difference|", "")
+        _words(axes[1], "yours", problem, wanted)
+        _words(axes[2], "|difference|", "", wanted)
         return
-    _image(axes[1], cut(got), "yours", cut(expected))
+    _image(axes[1], cut(got), "yours", wanted)
     wrong = np.abs(np.asarray(got, np.float64) - expected)
     image = _image(axes[2], cut(wrong), "|difference|", np.append(0, np.abs(expected)), "magma_r")
-    figure.colorbar(image, ax=axes[2], shrink=0.8)
+    axes[2].figure.colorbar(image, cax=axes[2].inset_axes([1.06, 0, 0.07, 1]))
 
 
 def draw_conv(case: Case) -> Figure:
     """One channel of the input, of the expected output, of yours, and where they differ."""
-    figure = Figure(figsize=(7, 2.4), layout="constrained")
-    axes = figure.subplots(1, 4, width_ratios=[1, 1, 1, 1.25])
+    figure = Figure(figsize=(7, 2.1), layout="constrained")
+    axes = figure.subplots(1, 4)
     _image(axes[0], case.args[0][0, :, :, 0], "x[0, :, :, 0]", case.args[0])
-    _compare(axes[1:], figure, "y[0, :, :, 0]", case.got, case.expected, lambda a: a[0, :, :, 0])
+    _compare(axes[1:], "y[0, :, :, 0]", case.got, case.expected, lambda a: a[0, :, :, 0])
     return figure
 
 
 def draw_gradients(case: Case) -> Figure:
     """dx of the first picture and dw of the first pair of channels, each beside yours."""
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.subplots(2, 3, width_ratios=[1, 1, 1.2])
-    _compare(axes[0], figure, "dx[0, :, :, 0]", pair(case)[0], case.expected[0], lambda a: a[0, :, :, 0])
-    _compare(axes[1], figure, "dw[:, :, 0, 0]", pair(case)[1], case.expected[1], lambda a: a[:, :, 0, 0])
+    figure = Figure(figsize=(7, 4.4), layout="constrained")
+    axes = figure.subplots(2, 3)
+    _compare(axes[0], "dx[0, :, :, 0]", pair(case)[0], case.expected[0], lambda a: a[0, :, :, 0])
+    _compare(axes[1], "dw[:, :, 0, 0]", pair(case)[1], case.expected[1], lambda a: a[:, :, 0, 0])
     return figure
 
 

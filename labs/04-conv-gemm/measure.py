@@ -100,15 +100,16 @@ def draw(card: Any, work: Any, loops: dict[str, list[float]], big: dict[str, lis
               "conv_tiled": speed["tiled_mine"], "framework": speed["framework"]}
     peak, bandwidth, left, right = card.gemm_gflops(1), card.bandwidth_gbs(1), 0.5, 1500
     picture, axis = plots.figure(7.5, 4.2)
-    axis.loglog([left, card.ridge(1), right], [left * bandwidth, peak, peak], color="0.2")
-    axis.annotate(f"NumPy's matrix product, {peak:.0f} GFLOP/s", (left * 1.2, 1.4 * peak), fontsize=10)
-    axis.annotate(f"memory, {bandwidth:.0f} GB/s", (1.5, 0.6 * bandwidth), fontsize=10)
-    height = float("inf")
-    for (name, value), mark in zip(sorted(speeds.items(), key=lambda found: -found[1]), "^Dso", strict=True):
-        height = min(value, height / 1.7)                           # labels keep apart
-        axis.plot(layer.intensity, value, mark, ms=9)
-        axis.annotate(f"{name}: {value:.3g} GFLOP/s", (layer.intensity, height), xytext=(12, -7), textcoords="offset points", fontsize=10)
+    axis.loglog([left, card.ridge(1), right], [left * bandwidth, peak, peak], color=plots.INK)
+    axis.annotate(f"NumPy's matrix product, {peak:.0f} GFLOP/s", (left * 1.2, 1.5 * peak), fontsize=13)
+    axis.annotate(f"memory, {bandwidth:.0f} GB/s", (1.6, 0.5 * bandwidth), fontsize=13)
+    for n, (name, value) in enumerate(sorted(speeds.items(), key=lambda found: -found[1])):      # where two meet, both are seen
+        axis.plot(layer.intensity, value, "^Dso"[n], ms=8 if n else 15, mec="white", mew=0.8, label=f"{name}: {value:.3g} GFLOP/s")
+    axis.legend(loc="lower left", fontsize=13)
     axis.set(xlim=(left, right), ylim=(0.02, 4 * peak), xlabel="work per byte of memory traffic, FLOP/byte", ylabel="GFLOP/s on one thread")
+    axis.tick_params(labelsize=13)
+    for label in (axis.xaxis.label, axis.yaxis.label):
+        label.set_size(13)
     (HERE / "figures" / "roofline.svg").write_text(plots.svg(picture, "four programs on the roofline", paper=True) + "\n", encoding="utf-8")
 
 
