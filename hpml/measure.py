@@ -20,6 +20,7 @@ from dataclasses import dataclass
 ALPHA = 0.05
 EFFECT_VARIANCE = 10.0      # g: tuned for decisions after 4 to 40 pairs; coverage does not depend on it
 NARROW = 0.05               # stop when the interval is narrower than 5 %
+FAIR = 1.1                  # a fail is wrong where the truth is this far above what the credit asks for
 SPREAD_FLOOR = 0.002        # the clock is not trusted below 0.2 %: equal samples do not make an interval of width 0
 
 
@@ -73,7 +74,11 @@ def credit(low: float, start: float, full: float) -> float:
 
 
 def too_noisy(found: Interval, start: float, full: float) -> bool:
-    """True where the budget ended undecided: the interval is wide, and its two ends would earn different credit."""
+    """True where the budget ended undecided, and an answer that may be as fast as the upper end would lose credit unfairly.
+
+    `high` may be true. An answer that is 10 % slower than that would still earn credit(high / 1.1); where the lower end earns less,
+    the verdict could fail an answer that is more than 10 % above what the credit asks for.
+    """
     if decided(found, start, full):
         return False
-    return found.log_width > math.log(1.25) and credit(found.low, start, full) != credit(found.high, start, full)
+    return credit(found.low, start, full) < credit(found.high / FAIR, start, full)

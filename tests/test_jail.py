@@ -72,6 +72,27 @@ def f(how):
         assert worker.cpu_ns() - before > 250e6, how
 
 
+def test_waiting_for_a_core_is_seen(worker: Worker) -> None:
+    """Four threads on one core: the first waits while the others run."""
+    load(worker, """
+import threading, time
+import numpy as np
+a = np.ones((300, 300))
+def work():
+    until = time.thread_time() + 0.1
+    while time.thread_time() < until: a @ a
+def f():
+    helpers = [threading.Thread(target=work) for _ in range(3)]
+    for t in helpers: t.start()
+    work()
+    for t in helpers: t.join()
+    return 1.0
+""")
+    waited, ran = worker.waited_ns(), worker.cpu_ns()
+    assert "done" in call(worker)
+    assert worker.waited_ns() - waited > 0.1 * (worker.cpu_ns() - ran)
+
+
 def test_no_network_no_course_no_neighbours(worker: Worker) -> None:
     load(worker, """
 import os, socket

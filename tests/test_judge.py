@@ -1,6 +1,8 @@
 """The referee on a small lab: every outcome that an answer can have, through real workers."""
 
+import dataclasses
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,7 +159,7 @@ def test_a_broken_oracle_is_never_the_students_zero(referee: LabReferee, monkeyp
 def test_an_unclear_measurement_is_pending(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "too_noisy", lambda *a: True)
     verdict = one(referee, "total", referee.source.answers["total"])
-    assert verdict.outcome is Outcome.TOO_NOISY and verdict.outcome.pending and "Close other programs" in verdict.notes[-1]
+    assert verdict.outcome is Outcome.TOO_NOISY and verdict.outcome.pending and "too noisy to decide" in verdict.notes[-1]
 
 
 def test_no_worker_outlives_a_verdict(referee: LabReferee) -> None:
@@ -172,3 +174,22 @@ def test_a_frameworks_kernel_is_not_an_answer(referee: LabReferee, tmp_path: Pat
     assert verdict.outcome in (Outcome.WRONG, Outcome.TIMEOUT)          # the import alone takes longer than this exercise may
     slow = one(referee, "total", "import tensorflow as tf\ndef total(x): return double(x).sum(keepdims=True)")
     assert slow.outcome is Outcome.WRONG and "loads tensorflow" in slow.message
+
+
+def test_a_broken_baseline_is_never_the_students_fault(referee: LabReferee) -> None:
+    solution = referee.source.answers["total"]
+    assert one(referee, "total", solution).passed
+    os.kill(referee.baselines["total", "python_sum"].worker.pid, signal.SIGKILL)
+    verdict = one(referee, "total", solution)
+    assert verdict.outcome is Outcome.INFRASTRUCTURE and "not your fault" in verdict.message
+    assert one(referee, "total", solution).passed                           # and a new one is started
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_too_slow_by_the_clock_on_the_wall_while_others_compute(referee: LabReferee, monkeypatch: pytest.MonkeyPatch, busy: bool) -> None:
+    from hpml.referee.judge import Others
+    monkeypatch.setattr(Others, "busy", lambda self: busy)
+    monkeypatch.setitem(referee.declared, "total", dataclasses.replace(referee.declared["total"], timing="wall"))
+    slow = "def total(x):\n    while len(x) > 9999: pass\n    return double(x).sum(keepdims=True)"
+    verdict = one(referee, "total", slow)
+    assert verdict.outcome is (Outcome.TOO_NOISY if busy else Outcome.TIMEOUT), verdict.message

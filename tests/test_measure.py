@@ -85,3 +85,12 @@ def test_too_noisy_only_where_it_matters() -> None:
 def test_alpha_widens() -> None:
     y = [0.1, 0.12, 0.09, 0.11, 0.1]
     assert interval(y, alpha=0.01).log_width > interval(y, alpha=measure.ALPHA).log_width
+
+
+@pytest.mark.parametrize(("spread", "pairs"), [(0.02, 4), (0.1, 15), (0.2, 60)])
+def test_noise_never_fails_an_answer_well_above_the_target(spread: float, pairs: int) -> None:
+    """Where the budget ends with an interval that is neither narrow nor hopeless, 1.1 times the target is full credit or too noisy."""
+    rng = np.random.default_rng(6)
+    found = [interval(rng.normal(math.log(2.2), spread, pairs)) for _ in range(300)]
+    failed = sum(credit(f.low, 1, 2) < 1 and not too_noisy(f, 1, 2) for f in found)
+    assert failed <= 3

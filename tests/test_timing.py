@@ -83,3 +83,26 @@ def test_a_machine_against_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     logs = timing.control(series(clock, lambda: 1e-3 * float(np.exp(rng.normal(0, 0.02)))))
     found = timing.measure.interval(logs)
     assert found.low < 1 < found.high and found.pairs == 10
+
+
+def wall_race(waiting: float, ratio: float = 100.0) -> tuple[Any, bool]:
+    clock, rng = Hand(), np.random.default_rng(2)
+    s = series(clock, lambda: 1e-3 * float(np.exp(rng.normal(0, 0.01))))
+    b = series(clock, lambda: ratio * 1e-3)
+    s.exercise.timing = "wall"
+    b.waiting = waiting
+    return timing.pairs(s, b, TARGET, "speedup", np.random.default_rng(2), clock=clock)
+
+
+def test_on_a_busy_machine_the_clock_on_the_wall_decides_nothing() -> None:
+    assert wall_race(0.01)[1] is False and wall_race(0.01)[0].credit == 1
+    found, noisy = wall_race(0.05)
+    assert noisy and len(found.samples) <= timing.ENOUGH_PAIRS              # and it does not go on for the whole budget
+    assert wall_race(0.05, ratio=1.0)[1]                                    # nor is it a fail
+
+
+def test_waiting_does_not_matter_to_the_processor_clock() -> None:
+    clock, rng = Hand(), np.random.default_rng(2)
+    s, b = (series(clock, lambda t=t: t * float(np.exp(rng.normal(0, 0.01)))) for t in (1e-3, 0.1))
+    b.waiting = 9.0
+    assert timing.pairs(s, b, TARGET, "speedup", rng, clock=clock)[1] is False

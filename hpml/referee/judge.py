@@ -20,6 +20,7 @@ from hpml.referee.answers import Answers, Finding
 from hpml.referee.compare import Tampered
 from hpml.referee.jail import Died
 from hpml.referee.oracle import OracleError
+from hpml.referee.others import Others
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.resources import LabReferee
 from hpml.referee.timing import Failed, Rejected, Series
@@ -120,6 +121,7 @@ class Submission(Answers):
         entry, oracle = self.referee.lab.exercises[name], self.referee.oracle
         assert entry.shape
         cells, _ = self.chain(name)
+        others = Others()
         rng = np.random.default_rng([self.seed, 2])
         with self.referee.worker(timing=declared.timing, preload=declared.preload) as worker:
             try:
@@ -134,6 +136,8 @@ class Submission(Answers):
                     return over
                 if entry.targets:
                     self._race(name, declared, series, rng, verdict)
+                    if verdict.outcome is Outcome.TOO_NOISY:
+                        verdict.notes.append(others.advice())
                 if foreign := self.foreign(declared, worker):
                     return Finding(Outcome.WRONG, f"`{name}` loads {foreign} while it is measured. This exercise wants your own "
                                                   "computation, not a framework's.")
@@ -143,6 +147,10 @@ class Submission(Answers):
                 return Finding(Outcome.WRONG, f"{e.problem.message} This was in a measured call: the checks before it went well, so "
                                               "does the result depend on earlier calls?", output=worker.printed())
             except (TimedOut, Died, Stubborn, ProtocolError, Tampered, MemoryError) as e:
+                if isinstance(e, TimedOut) and declared.timing == "wall" and others.busy():
+                    verdict.outcome = Outcome.TOO_NOISY             # it was right, and in time, when nobody looked at the clock
+                    verdict.notes.append(others.advice())
+                    return None
                 return self.guarded(name, worker, declared.seconds, e)
         return None
 
@@ -184,7 +192,6 @@ class Submission(Answers):
             measured, noisy = timing.pairs(series, baseline, target, kind, rng)
             if noisy:
                 verdict.outcome = Outcome.TOO_NOISY
-                verdict.notes.append("The measurement is too noisy to decide. Close other programs that compute, then check again.")
             verdict.measured.append(measured)
             credits.append(measured.credit)
         verdict.score = entry.correct_points + share * math.fsum(credits)

@@ -13,11 +13,10 @@ import numpy as np
 from hpml import course, exercise, machine, measure, source
 from hpml.exercise import Exercise
 from hpml.referee import jail, timing
-from hpml.referee.compare import Tampered
 from hpml.referee.jail import Died, WarmParent
 from hpml.referee.oracle import Oracle, OracleError
 from hpml.referee.protocol import ProtocolError, TimedOut
-from hpml.referee.timing import Failed, Rejected, Series
+from hpml.referee.timing import Baseline, Series
 from hpml.referee.workers import Stubborn, Worker
 from hpml.verdict import Verdict
 
@@ -72,7 +71,7 @@ class LabReferee:
 
     def baseline(self, name: str, versus: str, rng: np.random.Generator) -> Series:
         """A warmed-up baseline; its worker is kept, since it runs trusted source only."""
-        if (name, versus) not in self.baselines:
+        if (name, versus) not in self.baselines or self.baselines[name, versus].worker.closed:
             declared = self.declared[name]
             assert isinstance(declared, Exercise)
             worker = self.worker(trusted=True, timing=declared.timing)
@@ -81,10 +80,10 @@ class LabReferee:
                                               "function": declared.baselines[versus].__name__}}, 120)
                 if "failed" in answer:
                     raise OracleError(f"baseline {versus}: {answer['failed']}")
-                series = Series(worker, declared, versus, self.lab.exercises[name].shape or {}, rng,
+                series: Series = Baseline(worker, declared, versus, self.lab.exercises[name].shape or {}, rng,
                                 lambda calls: self.oracle.expect(name, calls))
                 series.warm_up(series.empty_block())
-            except (Failed, Rejected, Died, Stubborn, TimedOut, ProtocolError, Tampered) as e:
+            except (Died, Stubborn, TimedOut, ProtocolError) as e:
                 worker.close()
                 raise OracleError(f"baseline {versus} of {name}: {e} {worker.printed()[-300:]}") from None
             self.baselines[name, versus] = series
@@ -116,10 +115,11 @@ class LabReferee:
 
     def control(self, series: Series) -> measure.Interval:
         """A/A control with this baseline, measured again when the last one is old."""
-        when, found = self.controls.get(series.name, (-math.inf, None))
+        key = f"{series.name} {series.size}"
+        when, found = self.controls.get(key, (-math.inf, None))
         if found is None or time.monotonic() - when > CONTROL_SECONDS:
             found = measure.interval(timing.control(series))
-            self.controls[series.name] = (time.monotonic(), found)
+            self.controls[key] = (time.monotonic(), found)
         return found
 
     def close(self) -> None:

@@ -22,8 +22,8 @@ import numpy as np
 from hpml.course import Target
 from hpml.exercise import Exercise, Size
 from hpml.referee import jail, timing
-from hpml.referee.jail import Worker
 from hpml.referee.timing import Series
+from hpml.referee.workers import Worker
 from hpml.verdict import Measured
 
 TARGET = Target(versus="twice", start=1, full=2)        # the target of the made-up exercise: twice as fast as the baseline
@@ -81,7 +81,7 @@ def _matrices(rng: np.random.Generator, size: Size) -> tuple[Any, ...]:
 
 KERNELS = {         # 3960 = 5·8·9·11 makes whole rounds of all shares of the target; 88 = 8·11 of most, and no rounding crosses 0.9 or 1.1
     "cpu": Kernel("mixed", MIXED, 3960, Exercise(_vector, lambda x, rounds: x + x, ())),
-    "wall": Kernel("product", PRODUCT, 88, Exercise(_matrices, lambda a, b, rounds: a[:, b.argmax(0)], (), timing="wall")),
+    "wall": Kernel("product", PRODUCT, 88, Exercise(_matrices, lambda a, b, rounds: a[:, b.argmax(0)], (), timing="wall", seconds=60)),
 }
 
 
@@ -123,8 +123,12 @@ class Rig:
         self.backend, self.kernel = backend, KERNELS[clock]
         self.rng = np.random.default_rng(list(seed))
         self.baseline = self.series(self.kernel.rounds)
-        self.overhead = self.baseline.empty_block()
-        self.baseline.warm_up(self.overhead)
+        try:
+            self.overhead = self.baseline.empty_block()
+            self.baseline.warm_up(self.overhead)
+        except BaseException:
+            self.close()
+            raise
 
     def worker(self) -> Worker:
         every = sorted(os.sched_getaffinity(0))

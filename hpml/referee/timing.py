@@ -20,7 +20,10 @@ from hpml.course import Target
 from hpml.exercise import Exercise, Size
 from hpml.referee import arrays, compare
 from hpml.referee.compare import Memory, Problem, Tampered
-from hpml.referee.workers import Worker
+from hpml.referee.jail import Died
+from hpml.referee.oracle import OracleError
+from hpml.referee.protocol import ProtocolError, TimedOut
+from hpml.referee.workers import Stubborn, Worker
 from hpml.verdict import Measured
 
 BLOCK = 0.02                # seconds: short calls are repeated until a block takes about this long
@@ -30,6 +33,7 @@ LEAST_PAIRS = 4             # never fewer, however slow
 ENOUGH_PAIRS = 12           # where pairs are quick, not fewer than this either: the reader sees a narrower interval
 ENOUGH_SECONDS = 1.0
 BUDGET = 15.0               # seconds of wall time for one target
+QUIET = 0.02                # by the clock on the wall: the largest share of its time that the baseline may wait for a core
 
 Expect = Callable[[list[tuple[Any, ...]]], list[Any]]
 
@@ -65,6 +69,7 @@ class Series:
     def __post_init__(self) -> None:
         self.calls = 1
         self.overhead = 0.0
+        self.waiting = 0.0                  # share of the last block's wall time in which threads waited for a core
         self._specs: list[list[dict[str, Any]]] | None = None
         self._after = 0
 
@@ -89,10 +94,12 @@ class Series:
         before = worker.cpu_ns()
         arrays.write(worker.arena, specs, inputs)
         self._still(before)
+        waited = worker.waited_ns()
         wall = time.perf_counter_ns()
         answer = worker.ask({"go": True}, self.exercise.seconds * max(1, len(inputs)))
         wall = time.perf_counter_ns() - wall
         self._after = worker.cpu_ns()
+        self.waiting = max(0, worker.waited_ns() - waited) / wall
         if "failed" in answer:
             if not isinstance(answer["failed"], dict):
                 raise Tampered("a malformed failure")
@@ -155,11 +162,30 @@ class Series:
         self.block()
 
 
+class Baseline(Series):
+    """A series of trusted source: where it fails, it is the referee's own failure and never the student's."""
+
+    def checked(self, inputs: list[tuple[Any, ...]]) -> tuple[float, list[Any]]:
+        try:
+            return super().checked(inputs)
+        except (Failed, Rejected, TimedOut, Died, Stubborn, ProtocolError, Tampered) as e:
+            said = self.worker.printed()[-300:]
+            self.worker.close()
+            raise OracleError(f"the baseline {self.name} failed: {e or type(e).__name__}. {said}") from None
+
+
 def pairs(student: Series, baseline: Series, target: Target, kind: str, rng: np.random.Generator,
           budget: float = BUDGET, clock: Callable[[], float] = time.monotonic) -> tuple[Measured, bool]:
-    """Interleave blocks until the answer is clear or the budget ends. Returns what was measured, and whether it is too noisy."""
+    """Interleave blocks until the answer is clear or the budget ends. Returns what was measured, and whether it is too noisy.
+
+    By the clock on the wall it is also too noisy where the baseline had to wait for a core: then others were computing. The baseline
+    alone is asked, since a student's own threads may well wait for each other, and cannot make it wait: they are frozen meanwhile.
+    """
     samples: list[tuple[float, float]] = []
     logs: list[float] = []
+    waiting: list[float] = []
+    wall = student.exercise.timing == "wall"
+    disturbed = False
     began = clock()
     while True:
         if rng.integers(2):
@@ -170,14 +196,17 @@ def pairs(student: Series, baseline: Series, target: Target, kind: str, rng: np.
             s = student.block()
         samples.append((s, b))
         logs.append(math.log(b / s))
+        if wall:
+            waiting.append(baseline.waiting)
+            disturbed = math.fsum(waiting) / len(waiting) > QUIET
         found = measure.interval(logs)
         spent = clock() - began
         enough = len(logs) >= ENOUGH_PAIRS or (len(logs) >= LEAST_PAIRS and spent > ENOUGH_SECONDS)
-        if enough and measure.decided(found, target.start, target.full):
+        if enough and (disturbed or measure.decided(found, target.start, target.full)):
             break
         if len(logs) >= MOST_PAIRS or (spent > budget and len(logs) >= LEAST_PAIRS):
             break
-    noisy = measure.too_noisy(found, target.start, target.full)
+    noisy = disturbed or measure.too_noisy(found, target.start, target.full)
     measured = Measured(target=kind, versus=target.versus, start=target.start, full=target.full, ratio=found.ratio,
                         low=found.low, high=min(found.high, 1e12), credit=measure.credit(found.low, target.start, target.full),
                         samples=samples, clock=student.exercise.timing)

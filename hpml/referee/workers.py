@@ -155,6 +155,16 @@ class Worker:
                 continue
         return total
 
+    def waited_ns(self) -> int:
+        """Time in ns that the jail's threads were ready to run and had no core, added up: the kernel's run-queue wait."""
+        total = 0
+        for pid in self.pids():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                for task in os.listdir(f"/proc/{pid}/task"):
+                    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/task/{task}/schedstat") as stat:
+                        total += int(stat.read().split()[1])
+        return total
+
     def memory(self, field: str) -> int:
         """A field of /proc/PID/status (VmRSS, VmHWM), summed over the jail, in bytes."""
         total = 0
@@ -215,7 +225,7 @@ class Worker:
 
     def close(self) -> None:
         """Kill, and let go of everything. Closing twice is well."""
-        if self.arena_fd < 0:
+        if self.closed:
             return
         self.kill()
         self.sock.close()
@@ -224,6 +234,10 @@ class Worker:
         os.close(self.arena_fd)
         self.arena_fd = -1
         del self.arena
+
+    @property
+    def closed(self) -> bool:
+        return self.arena_fd < 0
 
     def __enter__(self) -> Worker:
         return self
