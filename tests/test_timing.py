@@ -106,3 +106,14 @@ def test_waiting_does_not_matter_to_the_processor_clock() -> None:
     s, b = (series(clock, lambda t=t: t * float(np.exp(rng.normal(0, 0.01)))) for t in (1e-3, 0.1))
     b.waiting = 9.0
     assert timing.pairs(s, b, TARGET, "speedup", rng, clock=clock)[1] is False
+
+
+@pytest.mark.parametrize(("drift", "honest"), [(0, True), (50_000, True), (timing.STILL_NS, True), (timing.STILL_NS + 1, False)])
+def test_frozen_is_frozen_but_for_leaving_the_core(drift: int, honest: bool) -> None:
+    worker = SimpleNamespace(cpu_ns=lambda: 1_000_000 + drift)
+    one = timing.Series(worker, None, "f", {}, np.random.default_rng(0), lambda calls: [])      # type: ignore[arg-type]
+    if honest:
+        one._still(1_000_000)
+    else:
+        with pytest.raises(timing.Tampered, match="went on while it was frozen"):
+            one._still(1_000_000)
