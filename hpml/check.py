@@ -30,7 +30,6 @@ class Desk:
         self.ran: dict[str, str] = {}               # cell id → source, newest last
         self.referee: Referee | None = None
         self.verdicts: dict[str, Verdict] = {}
-        self.predictions: dict[str, Any] = {}
         self.unborn: set[str] = set()               # names that cells would have made if their exercises were written
 
     def record(self, info: Any) -> None:
@@ -189,7 +188,6 @@ def predict(name: str, value: Any = ...) -> None:
     if value is ...:
         print(f"Your turn: put a number in place of the dots, predict({name!r}, …)")
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        _desk.predictions[name] = value
         print(f"Noted: you predict {value:g} for {name}.")
     else:
         raise NotYet(f"predict({name!r}, …) takes one number, such as 2.5, not {type(value).__name__}.")
@@ -205,16 +203,5 @@ def measured() -> Any:
     return HTML(report.measured_table(done))
 
 
-def open_exercises() -> list[str]:
-    """Names of the exercises of this lab without points yet."""
-    names = [n for n, e in _desk.lab.exercises.items() if e.kind != "manual"] if _desk.lab else []
-    return [n for n in names if n not in _desk.verdicts or not _desk.verdicts[n].score]
-
-
-def verdicts() -> dict[str, Verdict]:
-    """The reader's verdicts so far, by exercise."""
-    return dict(_desk.verdicts)
-
-
-__all__ = ["NotYet", "check", "lab", "measured", "open_exercises", "predict", "verdicts"]
+__all__ = ["NotYet", "check", "lab", "measured", "predict"]
 

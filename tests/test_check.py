@@ -135,7 +135,6 @@ def test_verdicts_outlive_the_kernel(desk: Any, tiny: course.Lab) -> None:
     desk.verdicts.clear()
     hpml.lab("01-tiny")
     assert list(desk.verdicts) == ["double"] and not (saved.parent / "top.json").exists()
-    assert module.open_exercises() == ["guess", "top", "total", "frugal"]
     assert "Nothing is measured yet" in hpml.measured().data
 
 
@@ -144,7 +143,6 @@ def test_predictions_are_noted(desk: Any, capsys: pytest.CaptureFixture[str]) ->
     hpml.predict("guess", ...)
     hpml.predict("guess", 9)
     assert "Your turn" in (out := capsys.readouterr().out) and "Noted: you predict 9 for guess." in out
-    assert desk.predictions == {"guess": 9}
     for bad in ("two", None, True, [1]):
         with pytest.raises(module.NotYet, match="takes one number"):
             hpml.predict("guess", bad)

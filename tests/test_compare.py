@@ -82,6 +82,11 @@ def test_tuples_name_their_part() -> None:
     assert "expected a tuple of 2" in accept(first, (E, E), TOLERANCE, memory_of(heap=both), False, "f")[1].message   # type: ignore[union-attr]
 
 
+def test_none_in_place_of_a_tuple_asks_for_the_return() -> None:
+    found = accept({"type": "NoneType"}, (E, E), TOLERANCE, memory_of(), False, "f")[1]
+    assert found is not None and found.message == "`f` returned None. Is a `return` missing?"
+
+
 def test_views_are_told_from_copies() -> None:
     x = np.arange(20, dtype=np.float32)
     part = x[4:16:2][::-1]

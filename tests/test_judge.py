@@ -52,6 +52,7 @@ def test_the_solution_earns_full_marks_and_the_stub_none(referee: LabReferee) ->
     ("def double(x):\n    x *= 2\n    return x.copy()", "wrong", "changes its argument"),
     ("def double(x): return twice(x)", "wrong", "uses `twice`"),
     ("def double(x): return 2 * x if len(x) < 30 else x", "wrong", "on input that is not shown: n=33"),
+    ("def double(x): return 2 * top(x)", "wrong", "`top` in line 1, `def double(x): return 2 * top(x)`, which is another exercise"),
     ("def double(x): raise NotImplementedError()", "not attempted", "still open"),
     ("def double(x):", "malformed", "Python cannot read the cell"),
     ("!ls\ndef double(x): return 2 * x", "malformed", "shell line"),

@@ -129,8 +129,10 @@ class Answers:
             return Finding(Outcome.OUT_OF_MEMORY, f"`{name}` asked for more memory than a check allows (3 GB): {message}", output=output)
         at = f" in line {said['line']}, `{str(said.get('text'))[:100]}`" if isinstance(said.get("line"), int) else ""
         if kind == "NameError" and said.get("name"):
-            message = (f"`{name}` uses `{str(said['name'])[:60]}`{at}, which is defined neither in this cell nor in what it builds on. "
-                       "A check runs the cell by itself: define it inside.")
+            used = str(said["name"])[:60]
+            where = ("another exercise that this one does not build on" if used in self.referee.lab.exercises
+                     else "defined neither in this cell nor in what it builds on")
+            message = f"`{name}` uses `{used}`{at}, which is {where}. A check runs the cell by itself: define what it needs inside."
             return Finding(Outcome.WRONG, message, output=output)
         if kind in ("SystemExit", "KeyboardInterrupt"):
             return Finding(Outcome.CRASHED, f"`{name}` ended the program with {kind}{at}.", output=output)

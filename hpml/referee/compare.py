@@ -87,6 +87,8 @@ def accept(said: Any, expected: Any, tolerance: dict[str, float], memory: Memory
             if first:
                 first = Problem(first.message, tuple(values) if all(v is not None for v in values) else None, first.not_attempted)
             return tuple(values), first
+        if isinstance(said, dict) and said.get("type") == "NoneType":
+            return None, Problem(f"`{name}` returned None. Is a `return` missing?")
         kind = f"a tuple of {len(said)}" if isinstance(said, list) else _kind(said)
         return None, Problem(f"`{name}` returned {kind}; expected a tuple of {len(expected)} arrays.")
     if not isinstance(said, dict):

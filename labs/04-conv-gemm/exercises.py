@@ -452,6 +452,6 @@ EXERCISES: dict[str, Exercise | Prediction] = {
         sample=sample_gradients, oracle=tf_gradients, sizes=SMALL, hidden=HIDDEN, uses=("im2col", "conv_gemm"), draw=draw_gradients,
         hints=GRADIENT_HINTS),
     "conv_tiled": Exercise(
-        sample=sample_tiled, oracle=tf_tiled, sizes=TILES, hidden=MORE_TILES, uses=("im2col",), draw=draw_conv, hints=TILED_HINTS,
-        work=conv_work),
+        sample=sample_tiled, oracle=tf_tiled, sizes=TILES, hidden=MORE_TILES, uses=("im2col", "conv_gemm"), draw=draw_conv,
+        hints=TILED_HINTS, work=conv_work),
 }
