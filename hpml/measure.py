@@ -14,6 +14,7 @@ is a non-negative martingale starting at 1, so P(e_n(m) ever reaches 1/alpha) <=
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ ALPHA = 0.05
 EFFECT_VARIANCE = 10.0      # g: tuned for decisions after 4 to 40 pairs; coverage does not depend on it
 NARROW = 0.05               # stop when the interval is narrower than 5 %
 FAIR = 1.1                  # a fail is wrong where the truth is this far above what the credit asks for
+STEADY_BIAS, STEADY_SPREAD = 0.1, 0.2       # an A/A control passes below both: mean and standard deviation of its log-ratios
 SPREAD_FLOOR = 0.002        # the clock is not trusted below 0.2 %: equal samples do not make an interval of width 0
 
 
@@ -71,6 +73,20 @@ def credit(low: float, start: float, full: float) -> float:
         return 0.0
     share = math.log(low / start) / math.log(full / start)
     return min(1.0, math.floor(4 * share + 1e-9) / 4)
+
+
+def close(found: Interval, start: float, full: float) -> bool:
+    """True where an answer 10 % faster than measured would earn more. A worker's memory layout alone may cost a few per cent for as
+    long as it lives, which more samples of it never show: such an answer is measured once more, in a fresh worker."""
+    return credit(found.low, start, full) < credit(found.ratio * FAIR, start, full)
+
+
+def steady(log_ratios: Sequence[float]) -> bool:
+    """Whether an A/A control lets its machine be trusted: the same work takes about the same time, again and again.
+
+    Quiet or beside four busy processes, its standard deviation is 0.03 to 0.09 here (`hpml bench referee --part ratio`).
+    """
+    return abs(statistics.fmean(log_ratios)) <= STEADY_BIAS and statistics.stdev(log_ratios) <= STEADY_SPREAD
 
 
 def too_noisy(found: Interval, start: float, full: float) -> bool:

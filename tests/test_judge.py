@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from hpml import course, measure
-from hpml.referee import timing
+from hpml.exercise import Work
+from hpml.referee import resources, timing
 from hpml.referee.judge import judge
 from hpml.referee.resources import LabReferee
-from hpml.verdict import Outcome, Verdict
+from hpml.verdict import Measured, Outcome, Verdict
 
 
 @pytest.fixture(scope="module")
@@ -194,3 +195,52 @@ def test_too_slow_by_the_clock_on_the_wall_while_others_compute(referee: LabRefe
     slow = "def total(x):\n    while len(x) > 9999: pass\n    return double(x).sum(keepdims=True)"
     verdict = one(referee, "total", slow)
     assert verdict.outcome is (Outcome.TOO_NOISY if busy else Outcome.TIMEOUT), verdict.message
+
+
+def test_a_close_answer_is_measured_twice_and_the_better_counts(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[float] = []
+
+    def pairs(student: timing.Series, baseline: timing.Series, target: course.Target, kind: str, rng: object) -> tuple[Measured, bool]:
+        low = target.full * (0.97 if not runs else 1.02)
+        runs.append(low)
+        credit = measure.credit(low, target.start, target.full)
+        return Measured(target=kind, versus=target.versus, start=target.start, full=target.full, ratio=low * 1.01, low=low, high=low * 1.02,
+                        credit=credit, samples=[(1.0, low)]), False
+    monkeypatch.setattr(timing, "pairs", pairs)
+    verdict = one(referee, "total", referee.source.answers["total"])
+    assert len(runs) == 2 and verdict.passed and verdict.measured[0].low == runs[1]
+    assert "measured twice" in verdict.notes[0] and len(verdict.evidence["measured_twice"]) == 1
+    one(referee, "total", referee.source.answers["total"])
+    assert len(runs) == 3                                                  # clear at once
+
+
+def test_a_time_below_the_roofline_is_measured_again_and_flagged(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
+    floors = iter([1e15, 1.0, 1e15, 1e15])                                  # the work that the exercise is said to be, at each look
+
+    monkeypatch.setitem(referee.declared, "total",
+                        dataclasses.replace(referee.declared["total"], work=lambda size: Work(flops=next(floors), bytes=1.0)))
+    mended = one(referee, "total", referee.source.answers["total"])
+    assert mended.passed and "below_floor" not in mended.evidence and "measured again" in mended.notes[0]
+    flagged = one(referee, "total", referee.source.answers["total"])
+    assert flagged.score == flagged.max_score, "never an automatic zero"
+    assert flagged.evidence["below_floor"] < 0.5 and any("a person will look" in note for note in flagged.notes)
+
+
+def test_an_unsteady_machine_is_not_trusted(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(referee, "kept", None)
+    monkeypatch.setattr(measure, "steady", lambda logs: False)
+    verdict = one(referee, "total", referee.source.answers["total"])
+    assert verdict.outcome is Outcome.TOO_NOISY and not verdict.measured
+
+
+def test_the_control_is_repeated_when_others_come_or_go(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "steady", lambda logs: True)
+    load = [0.0]
+    monkeypatch.setattr(referee.others, "load", lambda: load[0])
+    monkeypatch.setattr(referee, "kept", None)
+    first = referee.control()
+    assert referee.control() is first
+    load[0] = 1.4
+    assert referee.control() is not first
+    monkeypatch.setattr(resources, "CONTROL_SECONDS", -1.0)
+    assert referee.control() is not referee.control()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpml import measure
-from hpml.measure import Interval, credit, decided, interval, too_noisy
+from hpml.measure import Interval, close, credit, decided, interval, steady, too_noisy
 
 
 def test_interval_covers_at_every_look() -> None:
@@ -94,3 +94,17 @@ def test_noise_never_fails_an_answer_well_above_the_target(spread: float, pairs:
     found = [interval(rng.normal(math.log(2.2), spread, pairs)) for _ in range(300)]
     failed = sum(credit(f.low, 1, 2) < 1 and not too_noisy(f, 1, 2) for f in found)
     assert failed <= 3
+
+
+def test_close_is_within_ten_per_cent_of_more_credit() -> None:
+    assert close(Interval(1.95, 1.9, 2.0, 12), 1, 2)             # full credit is 3 % away
+    assert not close(Interval(2.5, 2.1, 3.0, 12), 1, 2)          # it has full credit
+    assert not close(Interval(0.8, 0.7, 0.88, 12), 1, 2)         # a tenth more would still earn nothing
+    assert not close(Interval(1.25, 1.24, 1.26, 12), 1, 4)      # a quarter starts at 1.41
+
+
+def test_an_a_a_control_tells_a_steady_machine_from_one_that_is_not() -> None:
+    rng = np.random.default_rng(5)
+    assert all(steady(rng.normal(0, 0.07, 10)) for _ in range(50))
+    assert not any(steady(rng.normal(0, 0.6, 10)) for _ in range(50))
+    assert not steady([0.15] * 5 + [0.16] * 5)                   # the same work, always slower the second time

@@ -43,3 +43,12 @@ def test_a_host_that_takes_its_processors_away(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(found, "shares", dict)
     monkeypatch.setattr(psutil, "cpu_times", lambda: type("Times", (), {"steal": found.stolen + 1e6})())
     assert "the host of this virtual machine takes" in found.advice()
+
+
+def test_the_load_of_others_is_counted_from_one_question_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = psutil.Process()
+    found = Others()
+    monkeypatch.setattr(found, "shares", lambda: {me: 1.5})
+    assert found.load() == 0.0, "too early to tell"
+    found.began -= 10
+    assert found.load() == 1.5 and time.monotonic() - found.began < 5

@@ -80,7 +80,7 @@ def test_order_alternates_at_random() -> None:
 
 def test_a_machine_against_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, rng = Hand(), np.random.default_rng(5)
-    logs = timing.control(series(clock, lambda: 1e-3 * float(np.exp(rng.normal(0, 0.02)))))
+    logs = timing.control(series(clock, lambda: 1e-3 * float(np.exp(rng.normal(0, 0.02)))).block)
     found = timing.measure.interval(logs)
     assert found.low < 1 < found.high and found.pairs == 10
 

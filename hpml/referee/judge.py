@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from hpml import course
+from hpml import course, measure
 from hpml.exercise import Case, Exercise, Prediction
 from hpml.referee import arrays, timing
 from hpml.referee import cells as text
@@ -108,7 +108,12 @@ class Submission(Answers):
         if declared.view:
             verdict.counters["copied_bytes"] = verdict.budgets["copied_bytes"] = 0
         if entry.shape and (entry.targets or entry.peak_mb):
-            later = self._measured(name, declared, verdict)
+            first = verdict.model_copy(deep=True)
+            later = self._measured(name, declared, verdict, 2)
+            if later is None and (doubt := self._doubt(verdict)):
+                again = first
+                later = self._measured(name, declared, again, 3)
+                verdict = self._kept(doubt, verdict, again)
             if later is not None:                       # right on the cases, but not in a measured call
                 return verdict.model_copy(update={"outcome": later.outcome, "score": 0.0, "message": later.message, "hint": later.hint,
                                                   "output": later.output, "measured": [], "roofline": None})
@@ -116,13 +121,36 @@ class Submission(Answers):
             verdict.outcome = Outcome.PARTIAL
         return verdict
 
-    def _measured(self, name: str, declared: Exercise, verdict: Verdict) -> Finding | None:
-        """Counters and targets, into the verdict. Returns a finding where the answer fails while being measured."""
+    @staticmethod
+    def _doubt(verdict: Verdict) -> str | None:
+        """Why a verdict is measured a second time, in a fresh worker."""
+        if "below_floor" in verdict.evidence:
+            return "It was faster than the roofline of this machine allows, so it was measured again, and the slower time counts."
+        if verdict.outcome is not Outcome.TOO_NOISY and any(
+                measure.close(measure.Interval(m.ratio, m.low, m.high, len(m.samples)), m.start, m.full) for m in verdict.measured):
+            return "It was close to more credit, so it was measured twice, and the better time counts."
+        return None
+
+    @staticmethod
+    def _kept(doubt: str, first: Verdict, second: Verdict) -> Verdict:
+        """Which of two measurements of the same answer counts: the better; of an unbelievable and a believable one, the latter."""
+        def worth(v: Verdict) -> tuple[bool, bool, float]:
+            return "below_floor" not in v.evidence, v.outcome is not Outcome.TOO_NOISY, v.score
+        kept, other = (second, first) if worth(second) > worth(first) else (first, second)
+        kept.notes.insert(0, doubt)
+        kept.evidence["measured_twice"] = [m.model_dump() for m in other.measured]
+        return kept
+
+    def _measured(self, name: str, declared: Exercise, verdict: Verdict, stream: int) -> Finding | None:
+        """Counters and targets, into the verdict. Returns a finding where the answer fails while being measured.
+
+        `stream` numbers the random inputs of this measurement.
+        """
         entry, oracle = self.referee.lab.exercises[name], self.referee.oracle
         assert entry.shape
         cells, _ = self.chain(name)
         others = Others()
-        rng = np.random.default_rng([self.seed, 2])
+        rng = np.random.default_rng([self.seed, stream])
         with self.referee.worker(timing=declared.timing, preload=declared.preload) as worker:
             try:
                 idle = worker.memory("RssAnon"), worker.memory("RssFile")
@@ -184,11 +212,15 @@ class Submission(Answers):
         share = (entry.points - entry.correct_points) / len(entry.targets)
         credits: list[float] = []
         series.warm_up(self.referee.overhead())
+        if declared.timing == "cpu":
+            control = self.referee.control()
+            verdict.evidence["control"] = {"ratio": control.found.ratio, "low": control.found.low, "high": control.found.high,
+                                           "others": round(control.load, 2)}
+            if not control.steady:
+                verdict.outcome = Outcome.TOO_NOISY
+                return
         for kind, target in entry.targets.items():
             baseline = self.referee.baseline(name, target.versus, rng)
-            if kind == "fraction":
-                control = self.referee.control(baseline)
-                verdict.evidence["control"] = {"ratio": control.ratio, "low": control.low, "high": control.high}
             measured, noisy = timing.pairs(series, baseline, target, kind, rng)
             if noisy:
                 verdict.outcome = Outcome.TOO_NOISY

@@ -9,6 +9,7 @@ import time
 import psutil
 
 WORTH_NAMING = 0.2          # of one core
+LEAST_SECONDS = 0.5         # a share of less time than this says little: the kernel counts in hundredths
 
 
 def _ours() -> set[int]:
@@ -33,11 +34,20 @@ class Others:
 
     def __init__(self) -> None:
         self.began, self.before, self.stolen = time.monotonic(), _times(), psutil.cpu_times().steal
+        self.last = 0.0
 
     def shares(self) -> dict[psutil.Process, float]:
         """Cores used by each other process since then."""
         seconds = time.monotonic() - self.began
         return {process: (took - self.before.get(process, 0.0)) / seconds for process, took in _times().items()}
+
+    def load(self) -> float:
+        """Cores that all others together used since this was made or last asked; starts anew."""
+        if time.monotonic() - self.began < LEAST_SECONDS:
+            return self.last
+        self.last = sum(self.shares().values())
+        self.began, self.before, self.stolen = time.monotonic(), _times(), psutil.cpu_times().steal
+        return self.last
 
     def busy(self) -> bool:
         return max(self.shares().values(), default=0.0) >= WORTH_NAMING

@@ -6,7 +6,8 @@ import math
 import os
 import time
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,18 +16,31 @@ from hpml.exercise import Exercise
 from hpml.referee import jail, timing
 from hpml.referee.jail import Died, WarmParent
 from hpml.referee.oracle import Oracle, OracleError
+from hpml.referee.others import Others
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.timing import Baseline, Series
 from hpml.referee.workers import Stubborn, Worker
 from hpml.verdict import Verdict
 
-CONTROL_SECONDS = 600           # how long an A/A control of the machine holds
+CONTROL_SECONDS = 600           # how long an A/A control of the machine holds,
+CONTROL_LOAD = 0.5              # unless the cores that others keep busy change by more than this
+CONTROL_TRIES = 3
 STUDENT_MEMORY = 3 << 30        # bytes of address space for a student's worker
 STUDENT_CPU_SECONDS = 600
 STUDENT_SECONDS = 300.0         # wall time of one worker, however patient each single limit is
 PEAK_N = 1024                   # size of the matrix product that stands for the machine's peak
 
 Purpose = Literal["desk", "grade"]
+
+
+@dataclass(frozen=True)
+class Control:
+    """An A/A control: when it was taken, the cores that others kept busy then, the ratio of the same work to itself."""
+
+    when: float
+    load: float
+    found: measure.Interval
+    steady: bool
 
 
 class LabReferee:
@@ -42,7 +56,8 @@ class LabReferee:
         self.card = machine.card()
         self.oracle = Oracle(self.lab.lab)
         self.baselines: dict[tuple[str, str], Series] = {}
-        self.controls: dict[str, tuple[float, measure.Interval]] = {}
+        self.others = Others()
+        self.kept: Control | None = None
         self.parents: dict[tuple[tuple[str, ...], int], WarmParent] = {}
         self.gemm: Series | None = None
         self.measured: dict[tuple[str, ...], Verdict] = {}      # the last measured verdict on the same answers, for predictions
@@ -113,14 +128,26 @@ class LabReferee:
             self.gemm = Series(worker, square, "gemm", {"n": PEAK_N}, np.random.default_rng(0), lambda calls: [])
         return self.gemm
 
-    def control(self, series: Series) -> measure.Interval:
-        """A/A control with this baseline, measured again when the last one is old."""
-        key = f"{series.name} {series.size}"
-        when, found = self.controls.get(key, (-math.inf, None))
-        if found is None or time.monotonic() - when > CONTROL_SECONDS:
-            found = measure.interval(timing.control(series))
-            self.controls[key] = (time.monotonic(), found)
-        return found
+    def control(self) -> Control:
+        """A/A control of the machine: measured again when it is old, when others came or went, and a few times where it fails."""
+        load = self.others.load()
+        for _ in range(CONTROL_TRIES):
+            kept = self.kept
+            if kept and kept.steady and time.monotonic() - kept.when < CONTROL_SECONDS and abs(load - kept.load) <= CONTROL_LOAD:
+                break
+            gemm = self._product()
+            inputs = gemm.fresh(1)
+
+            def block(gemm: Series = gemm, inputs: list[tuple[Any, ...]] = inputs) -> float:
+                seconds, _ = gemm.run(inputs)
+                gemm.release()
+                return seconds
+
+            block()
+            logs = timing.control(block)
+            self.kept = Control(time.monotonic(), load, measure.interval(logs), measure.steady(logs))
+        assert self.kept
+        return self.kept
 
     def close(self) -> None:
         for series in (*self.baselines.values(), *([self.gemm] if self.gemm else [])):

@@ -33,6 +33,7 @@ MOST_PAIRS = 60
 LEAST_PAIRS = 4             # never fewer, however slow
 ENOUGH_PAIRS = 12           # where pairs are quick, not fewer than this either: the reader sees a narrower interval
 ENOUGH_SECONDS = 1.0
+CONTROL_PAIRS = 10
 BUDGET = 15.0               # seconds of wall time for one target
 QUIET = 0.02                # by the clock on the wall: the largest share of its time that the baseline may wait for a core
 
@@ -214,6 +215,6 @@ def pairs(student: Series, baseline: Series, target: Target, kind: str, rng: np.
     return measured, noisy
 
 
-def control(one: Series, count: int = 10) -> Sequence[float]:
-    """A/A: log-ratios of a worker against itself. Their mean is zero on a machine that can be trusted."""
-    return [math.log(one.block() / one.block()) for _ in range(count)]
+def control(block: Callable[[], float], count: int = CONTROL_PAIRS) -> Sequence[float]:
+    """A/A: log-ratios of the same work against itself. Their mean is zero on a machine that can be trusted."""
+    return [math.log(block() / block()) for _ in range(count)]
