@@ -259,3 +259,15 @@ def test_workers_of_one_parent_do_not_see_each_other(backend: str) -> None:
 def test_a_warm_parent_that_cannot_import_says_so(backend: str) -> None:
     with pytest.raises(Died, match="No module named 'nonsense'"):
         WarmParent(backend, ("nonsense",))
+
+
+def test_a_hidden_library_can_be_neither_imported_nor_read(backend: str) -> None:
+    if backend == "none":
+        pytest.skip("only a jail can hide files; without one the mapped files tell")
+    with Worker(backend, hidden=("keras", "no_such_library")) as worker:
+        worker.wait_ready()
+        said = load(worker, "import keras\ndef f(): return 0")["failed"]
+        assert (said["type"], said["message"]) == ("ImportError", f"keras {jail.FORBIDDEN}")
+        load(worker, "import glob, os, numpy\nplace = os.path.dirname(os.path.dirname(numpy.__file__)) + '/keras'\n"
+                     "def f(): return float(len(glob.glob(place + '/**', recursive=True)))")
+        assert call(worker)["done"][0]["number"] == 2               # the folder and the stub's one file

@@ -11,7 +11,7 @@ import numpy as np
 from hpml.exercise import Case, Exercise
 from hpml.referee import cells as text
 from hpml.referee.compare import Tampered
-from hpml.referee.jail import Died
+from hpml.referee.jail import FORBIDDEN, Died
 from hpml.referee.oracle import OracleError
 from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.resources import LabReferee
@@ -134,6 +134,10 @@ class Answers:
                      else "defined neither in this cell nor in what it builds on")
             message = f"`{name}` uses `{used}`{at}, which is {where}. A check runs the cell by itself: define what it needs inside."
             return Finding(Outcome.WRONG, message, output=output)
+        if kind == "ImportError" and message.endswith(FORBIDDEN):
+            library = message.split()[0][:60]
+            return Finding(Outcome.WRONG, f"`{name}` loads {library}{at}. This exercise wants your own computation, not a framework's.",
+                           picture=self.picture(name), output=output)
         if kind in ("SystemExit", "KeyboardInterrupt"):
             return Finding(Outcome.CRASHED, f"`{name}` ended the program with {kind}{at}.", output=output)
         return Finding(Outcome.WRONG, f"`{name}` raised {kind}{at}: {message}", output=output)
@@ -167,7 +171,7 @@ class Answers:
         declared = self.referee.declared[name]
         assert isinstance(declared, Exercise)
         cells, notes = self.chain(name)
-        with self.referee.worker(timing=declared.timing, preload=declared.preload) as worker:
+        with self.referee.worker(timing=declared.timing, preload=declared.preload, hidden=declared.forbids) as worker:
             try:
                 found = self.load(worker, name, [*cells, (name, cleaned)], name, declared.seconds)
                 if found is None:

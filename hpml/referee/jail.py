@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
 import select
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +28,7 @@ from hpml.course import CourseError
 
 HERE = Path(__file__).resolve().parent
 UID = 65534                         # nobody
+FORBIDDEN = "is not for this exercise"          # what importing a hidden library says, behind its name
 TMP_BYTES = 64 << 20                # size of a worker's own /tmp and /dev/shm
 
 
@@ -54,7 +57,14 @@ def _interpreter_roots() -> list[str]:
     return sorted(roots)
 
 
-def _bubblewrap(files: Path) -> list[str]:
+@functools.lru_cache(maxsize=64)
+def _folders(library: str) -> tuple[str, ...]:
+    """Where an installed library lies; nowhere if it is not installed."""
+    found = importlib.util.find_spec(library)
+    return tuple(found.submodule_search_locations or ()) if found else ()
+
+
+def _bubblewrap(files: Path, hidden: Sequence[str] = ()) -> list[str]:
     args = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--new-session",
             "--as-pid-1", "--clearenv"]
     for path in ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
@@ -73,6 +83,9 @@ def _bubblewrap(files: Path) -> list[str]:
             args += ["--ro-bind", path, path]
     args += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", *small, "/dev/shm",
              "--ro-bind", str(files), "/referee", "--chdir", "/tmp"]
+    for library in hidden:
+        for folder in _folders(library):
+            args += ["--ro-bind", str(files / "forbidden"), folder]
     if os.getuid() != 0:
         args += ["--unshare-user"]
     return args
@@ -110,6 +123,8 @@ def _files() -> Path:
     for name in ("worker.py", "protocol.py", "seccomp.py", "warm.py"):
         shutil.copy(HERE / name, folder / name)
         (folder / name).chmod(0o644)
+    (folder / "forbidden").mkdir(mode=0o755)
+    (folder / "forbidden" / "__init__.py").write_text(f'raise ImportError(f"{{__name__}} {FORBIDDEN}")\n')
     return folder
 
 
@@ -212,12 +227,16 @@ def state(pid: int | str) -> str:
         return "X"
 
 
-def start(backend: str, setup: dict[str, Any], threads: int, passed: list[int], warm: bool = False) -> tuple[subprocess.Popen[bytes], int]:
-    """Start worker.py, jailed or not. Returns the process and the pid, on this side, of the worker itself."""
+def start(backend: str, setup: dict[str, Any], threads: int, passed: list[int], warm: bool = False,
+          hidden: Sequence[str] = ()) -> tuple[subprocess.Popen[bytes], int]:
+    """Start worker.py, jailed or not. Returns the process and the pid, on this side, of the worker itself.
+
+    In the jail a stub stands in place of each `hidden` library: its code cannot be read, mapped or imported.
+    """
     environment, files = threads_environment(threads), _files()
     status_read = -1
     if backend == "bubblewrap":
-        command = _bubblewrap(files)
+        command = _bubblewrap(files, hidden)
         if warm:                        # it makes namespaces for its children, which then drop everything
             command += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
         for name, value in environment.items():

@@ -151,7 +151,7 @@ class Submission(Answers):
         cells, _ = self.chain(name)
         others = Others()
         rng = np.random.default_rng([self.seed, stream])
-        with self.referee.worker(timing=declared.timing, preload=declared.preload) as worker:
+        with self.referee.worker(timing=declared.timing, preload=declared.preload, hidden=declared.forbids) as worker:
             try:
                 idle = worker.memory("RssAnon"), worker.memory("RssFile")
                 failed = self.load(worker, name, [*cells, (name, text.clean(self.answers[name]))], name, declared.seconds)

@@ -64,8 +64,9 @@ class LabReferee:
         self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers
         self.lab_hash = exercise.lab_hash(self.lab)
 
-    def worker(self, trusted: bool = False, timing: str = "cpu", preload: Sequence[str] = ()) -> Worker:
-        """A fresh worker, ready. With `preload` it is forked from a parent that has imported these modules."""
+    def worker(self, trusted: bool = False, timing: str = "cpu", preload: Sequence[str] = (), hidden: Sequence[str] = ()) -> Worker:
+        """A fresh worker, ready. With `preload` it is forked from a parent that has imported these modules;
+        else libraries that are `hidden` cannot be loaded in it."""
         cores = self.core if timing == "cpu" else tuple(sorted(os.sched_getaffinity(0)))
         key = (tuple(preload), len(cores))
         if preload and key not in self.parents:
@@ -75,7 +76,7 @@ class LabReferee:
                 raise OracleError(str(e)) from None
         worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted or preload else STUDENT_MEMORY,
                         cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS,
-                        lifetime=math.inf if trusted else STUDENT_SECONDS, parent=self.parents.get(key))
+                        lifetime=math.inf if trusted else STUDENT_SECONDS, parent=self.parents.get(key), hidden=hidden)
         try:
             worker.wait_ready()
         except (Died, Stubborn, TimedOut, ProtocolError) as e:

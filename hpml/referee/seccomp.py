@@ -22,16 +22,24 @@ REFUSED = {
     "bpf": 321, "perf_event_open": 298, "io_uring_setup": 425, "keyctl": 250, "add_key": 248, "request_key": 249,
     "open_by_handle_at": 304, "personality": 135, "quotactl": 179,
 }
-CLONE, CLONE3, FCNTL, PRCTL = 56, 435, 72, 157
+WHISPERS = {"inotify_init": 253, "inotify_init1": 294, "fanotify_init": 300}         # who opens a file that all ranks can read
+CLONE, CLONE3, FCNTL, PRCTL, FLOCK, SOCKET = 56, 435, 72, 157, 73, 41
 CLONE_THREAD, F_SETSIG, PR_SET_PDEATHSIG, PR_SET_DUMPABLE = 0x10000, 10, 1, 4
+# fcntl: locks of both kinds, leases, notices and hints: all are seen by everyone who has the same file open
+F_WHISPERS = (6, 7, 37, 38, 1024, 1026, 1036, 1038)
+AF_INET, AF_INET6, AF_NETLINK, NETLINK_ROUTE = 2, 10, 16, 0
 X86_64, X32 = 0xC000003E, 0x40000000
 LOAD, EQUAL, GREATER_EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-NUMBER, ARCHITECTURE, FIRST, SECOND = 0, 4, 16, 24          # offsets in struct seccomp_data (low halves of arguments)
+NUMBER, ARCHITECTURE, FIRST, SECOND, THIRD = 0, 4, 16, 24, 32         # offsets in struct seccomp_data (low halves of arguments)
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 
 
-def program() -> bytes:
-    """The filter, as an array of struct sock_filter."""
+def program(rank: bool = False) -> bytes:
+    """The filter, as an array of struct sock_filter.
+
+    One for a `rank` also closes the ways on which ranks in different jails could talk past the referee (locks on system files that
+    all can read), and past the loopback's counters: of sockets, only those of the internet's kind, and what lists the interfaces.
+    """
     def step(code: int, value: int, then: int = 0, other: int = 0) -> bytes:
         return struct.pack("HBBI", code, then, other, value)
 
@@ -43,14 +51,21 @@ def program() -> bytes:
             step(EQUAL, FCNTL, 0, 4), step(LOAD, SECOND), step(EQUAL, F_SETSIG, 0, 1), refuse, allow,
             step(EQUAL, PRCTL, 0, 5), step(LOAD, FIRST), step(EQUAL, PR_SET_DUMPABLE, 1, 0), step(EQUAL, PR_SET_PDEATHSIG, 0, 1),
             refuse, allow]
-    for number in REFUSED.values():
+    if rank:
+        locks = [row for command in F_WHISPERS for row in (step(EQUAL, command, 0, 1), refuse)]
+        fcntl = rows.index(step(EQUAL, FCNTL, 0, 4))
+        rows[fcntl:fcntl + 5] = [step(EQUAL, FCNTL, 0, 4 + len(locks)), *rows[fcntl + 1:fcntl + 4], *locks, allow]
+        rows += [step(EQUAL, FLOCK, 0, 1), missing,                                         # HDF5 then does without
+                 step(EQUAL, SOCKET, 0, 8), step(LOAD, FIRST), step(EQUAL, AF_INET, 4, 0), step(EQUAL, AF_INET6, 3, 0),
+                 step(EQUAL, AF_NETLINK, 0, 3), step(LOAD, THIRD), step(EQUAL, NETLINK_ROUTE, 0, 1), allow, refuse]
+    for number in (REFUSED | WHISPERS if rank else REFUSED).values():
         rows += [step(EQUAL, number, 0, 1), refuse]
     return b"".join([*rows, allow])
 
 
-def install() -> None:
+def install(rank: bool = False) -> None:
     """Filter this thread and those that it will start, for good. Needs PR_SET_NO_NEW_PRIVS. Raises OSError."""
-    code = ctypes.create_string_buffer(program())
+    code = ctypes.create_string_buffer(program(rank))
     pointer = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(code.raw) // 8, ctypes.addressof(code)))
     if ctypes.CDLL(None, use_errno=True).prctl(22, 2, ctypes.c_void_p(ctypes.addressof(pointer)), 0, 0):   # PR_SET_SECCOMP, FILTER
         number = ctypes.get_errno()

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class Worker:
     """One jailed process. All methods are the referee's side; none trusts what the process says."""
 
     def __init__(self, backend: str, *, threads: int = 1, cores: tuple[int, ...] = (), memory: int | None = 3 << 30,
-                 cpu_seconds: int = 600, lifetime: float = math.inf, processes: bool = False, parent: WarmParent | None = None) -> None:
+                 cpu_seconds: int = 600, lifetime: float = math.inf, processes: bool = False, parent: WarmParent | None = None,
+                 hidden: Sequence[str] = ()) -> None:
         self.backend = backend
         self.ends = time.monotonic() + lifetime
         self.frozen = False
@@ -61,7 +63,7 @@ class Worker:
             self.process = parent.fork(setup, theirs, self.arena_fd)
             self.pid = self.process.pid
         else:
-            self.process, self.pid = start(backend, setup, threads, [theirs.fileno(), self.arena_fd])
+            self.process, self.pid = start(backend, setup, threads, [theirs.fileno(), self.arena_fd], hidden=hidden)
         theirs.close()
         self.output = bytearray()
         self.output_bytes = 0

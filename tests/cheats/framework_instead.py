@@ -3,7 +3,7 @@
 # outcome: wrong, partial
 # score: 0
 # marks: slow
-# shows:
+# shows: loads tensorflow
 # why: framework call where the exercise says your own matrix product
 def conv_gemm(x, w):
     import tensorflow as tf
