@@ -23,12 +23,30 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Target(Strict):
-    """A measured ratio: no credit up to `start`, full credit from `full`, logarithmic in between."""
+class Levels(Strict):
+    """No credit up to the ratio `start`, full credit from `full`, logarithmic in between."""
 
-    versus: str
     start: float = Field(gt=0)
     full: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Levels:
+        if self.full <= self.start:
+            raise ValueError(f"full ({self.full:g}) must be larger than start ({self.start:g})")
+        return self
+
+
+class Target(Levels):
+    """A measured ratio, and the baseline that it is measured against. Other levels may hold for another class of machine."""
+
+    versus: str
+    gpu: Levels | None = None
+
+    def on(self, machine_class: str) -> Target:
+        """The target with the levels of a machine class, `cpu` or `gpu`."""
+        if machine_class == "gpu" and self.gpu:
+            return self.model_copy(update={"start": self.gpu.start, "full": self.gpu.full, "gpu": None})
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -41,12 +59,6 @@ class Target(Strict):
                     raw["versus"] = raw.pop(word)
         return raw
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Target:
-        if self.full <= self.start:
-            raise ValueError(f"full ({self.full:g}) must be larger than start ({self.start:g})")
-        return self
-
 
 class Exercise(Strict):
     """What an exercise is worth. What it *does* is declared in the lab's `exercises.py`."""
@@ -57,6 +69,7 @@ class Exercise(Strict):
     shape: dict[str, int] | None = None     # the one stated shape that is measured
     speedup: Target | None = None           # over a slow baseline
     fraction: Target | None = None          # of a fast baseline
+    efficiency: Target | None = None        # of as many copies that do not talk to each other: what this machine allows N ranks
     peak_mb: float | None = Field(default=None, ge=64)   # budget for the peak memory of a call, MB (10^6 bytes)
     within: float | None = None             # predict: relative error for full credit, twice that for half
     rubric: tuple[str, ...] = ()            # manual: what earns the points
@@ -68,12 +81,12 @@ class Exercise(Strict):
         if self.kind == "predict" and self.within is None:
             raise ValueError("a prediction needs `within`, the relative error for full credit")
         if self.correct is not None and not (self.targets and 0 <= self.correct <= self.points):
-            raise ValueError("`correct` lies between 0 and `points`, and needs a `speedup` or a `fraction`")
+            raise ValueError("`correct` lies between 0 and `points`, and needs a `speedup`, a `fraction` or an `efficiency`")
         return self
 
     @property
     def targets(self) -> dict[str, Target]:
-        return {name: t for name in ("speedup", "fraction") if (t := getattr(self, name)) is not None}
+        return {name: t for name in ("speedup", "fraction", "efficiency") if (t := getattr(self, name)) is not None}
 
     @property
     def correct_points(self) -> float:
@@ -185,7 +198,7 @@ def _good_keys(path: tuple[Any, ...]) -> list[str]:
     """The keys allowed in the mapping at `path`."""
     models: dict[int, type[Strict]] = {0: Course, 2: Lab, 4: Exercise}
     if len(path) == 5:
-        return ["over", "of", "start", "full"]
+        return ["over", "of", "start", "full", "gpu"]
     model = models.get(len(path))
     return list(model.model_fields) if model else []
 

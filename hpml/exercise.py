@@ -13,18 +13,41 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpml.course import CourseError, Lab
+from hpml.course import Exercise as Entry
+
+if TYPE_CHECKING:
+    from hpml.distributed.network import Topology
 
 Size = Mapping[str, int]
+MOST_RANKS = 64
+
+
+@dataclass(frozen=True, init=False)
+class PerRank:
+    """One value for each rank: as an argument, what each rank is given; from the oracle, what each should return."""
+
+    values: tuple[Any, ...]
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        object.__setattr__(self, "values", tuple(values))
+
+
+def on_rank(value: Any, rank: int) -> Any:
+    """What rank `rank` has of a value that may be `PerRank`."""
+    return value.values[rank] if isinstance(value, PerRank) else value
 
 
 @dataclass(frozen=True)
 class Case:
-    """One call: its arguments, what came back and what should have. `got` is None where nothing usable came back."""
+    """One call: its arguments, what came back and what should have. `got` is None where nothing usable came back.
+
+    With several ranks `got` and `expected` are lists, one value a rank, and `size` also holds the counters.
+    """
 
     args: tuple[Any, ...]
     got: Any
@@ -72,7 +95,16 @@ class Exercise:
     seconds    limit for one call (wall time)
     preload    modules that a worker has imported before it is started, forked from a warm parent: ("tensorflow", "keras")
     forbids    libraries whose code may not be loaded by an answer; a framework's own kernel is not the student's
-    timing     "cpu": CPU accounting of the whole jail, one thread; "wall": wall time, all cores
+    timing     "cpu": CPU accounting of the whole jail, one thread; "wall": wall time, all cores; "gpu": the function gets and returns
+               Keras tensors, on a GPU where one is; wall time with the copy of its result to the host, so keep results small
+
+    With several ranks (their number is `size["ranks"]`; arguments and the oracle's result may be `PerRank`, anything else is the
+    same on every rank; the oracle is still called once, with the arguments as they were sampled):
+
+    world      "simulated": called as f(comm, *arguments) on ranks that only reach each other through the referee;
+               "horovod": called as f(*arguments) on ranks in one jail, `hvd.init()` done, timed by the clock on the wall
+    network    size → Topology, for a simulated world; default: every pair directly, 5 µs a message and 1 ns a byte
+    counters   size → the most that is allowed, by name: those of `Network.counters()`, or "loopback_bytes" with Horovod
     """
 
     sample: Callable[[np.random.Generator, Size], tuple[Any, ...]]
@@ -90,6 +122,13 @@ class Exercise:
     preload: Sequence[str] = ()
     forbids: Sequence[str] = ("tensorflow", "torch", "jaxlib", "onnxruntime")
     timing: str = "cpu"
+    world: str = ""
+    network: Callable[[Size], Topology] | None = None
+    counters: Callable[[Size], Mapping[str, float]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.world == "horovod":
+            object.__setattr__(self, "timing", "wall")
 
     def baseline_source(self, name: str) -> str:
         """Source of a baseline, to be sent to a worker like a student's answer."""
@@ -146,4 +185,24 @@ def load(lab: Lab) -> dict[str, Exercise | Prediction]:
                 raise CourseError(f"{lab.lab}: {name!r} has no baseline called {target.versus!r}")
         if (entry.targets or entry.peak_mb) and not entry.shape:
             raise CourseError(f"{lab.lab}: {name!r} is measured, so course.yml must state its `shape`")
+        if isinstance(exercise, Exercise) and (problem := _world_problem(exercise, entry)):
+            raise CourseError(f"{lab.lab}: {name!r} {problem}")
     return declared
+
+
+def _world_problem(exercise: Exercise, entry: Entry) -> str | None:
+    """What does not fit together in an exercise on several ranks, or in one that is not."""
+    if exercise.world not in ("", "simulated", "horovod"):
+        return f"has world={exercise.world!r}; there are 'simulated' and 'horovod'"
+    if entry.efficiency and exercise.world != "horovod":
+        return "has an `efficiency`, so it needs world='horovod' in exercises.py"
+    if not exercise.world:
+        return "has counters or a network, so it needs a world" if exercise.counters or exercise.network else None
+    for size in (*exercise.sizes, *exercise.hidden, *([entry.shape] if entry.shape else [])):
+        if not 1 <= size.get("ranks", 0) <= MOST_RANKS:
+            return f"runs on several ranks, so each of its sizes needs `ranks`, 1 to {MOST_RANKS}; {dict(size)} has none of that"
+    if exercise.view or entry.peak_mb or (exercise.world == "simulated" and entry.targets):
+        return "runs on several ranks, where views and peak memory are not checked, and simulated ranks are counted, not timed"
+    if exercise.world == "horovod" and exercise.network:
+        return "has a network, which only simulated ranks have"
+    return None

@@ -28,7 +28,8 @@ from typing import Any
 import psutil
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 
-from hpml import theme
+from hpml import gpu, theme
+from hpml.gpu import Gpu
 
 THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -63,6 +64,8 @@ class Machine(BaseModel):
     array_bytes: PositiveInt            # size of each array of the bandwidth measurement
     python_call_ns: float
     numpy_call_ns: float
+    gpu: Gpu | None = None              # what the first GPU can do, where the framework can use one
+    gpu_nodes: int = 0                  # GPUs whose device files are here
     quiet: bool                         # False: other programs took a good part of the cores meanwhile
     date: str
 
@@ -93,6 +96,15 @@ class Machine(BaseModel):
             raise ValueError(f"the intensity is FLOP per byte and positive; this is {intensity!r}")
         return min(self.gemm_gflops(threads), intensity * self.bandwidth_gbs(threads))
 
+    def gpu_lines(self) -> list[str]:
+        """What the GPU can do, in words."""
+        if self.gpu is None:
+            return ["The framework that is installed here cannot use the GPU: ./course doctor"] if self.gpu_nodes else []
+        g = self.gpu
+        return [f"{g.name}, through Keras on {g.backend}: float32 product of {g.gemm_n}×{g.gemm_n} {theme.number(g.gemm)} GFLOP/s, bfloat16 "
+                f"{theme.number(g.gemm_half)}; memory {theme.number(g.copy_gbs)} GB/s; one more small operation {g.launch_us:.1f} µs, "
+                f"a number back on the host {g.round_trip_us:.0f} µs."]
+
     def rows(self) -> list[tuple[str, str, str]]:
         """What is measured: name, value on one thread, value on all cores."""
         n, m = self.gemm_n
@@ -114,6 +126,7 @@ class Machine(BaseModel):
                            for level, count in self.caches.items())
         return [
             f"Caches: {caches or 'unknown'}. GPUs: {'; '.join(self.gpus) or 'none seen'}.",
+            *self.gpu_lines(),
             f"{self.blas}; NumPy {self.numpy}, Python {self.python}; measured {self.date}.",
             f"Bandwidth: float64 arrays of {self.array_bytes / (1 << 20):.0f} MiB each, bytes read + bytes written.",
             *([] if self.quiet else ["Other programs were computing meanwhile, so this machine can do more. "
@@ -200,7 +213,7 @@ def gpus() -> tuple[str, ...]:
 def _key() -> dict[str, Any]:
     """What a kept measurement is good for."""
     return {"cpu": cpu(), "cores": cores(), "memory": memory(), "python": platform.python_version(),
-            "numpy": importlib.metadata.version("numpy")}
+            "gpu_nodes": len(gpu.present()), "numpy": importlib.metadata.version("numpy")}
 
 
 # ------------------------------------------------------------------------------------------------------------- the card
@@ -238,7 +251,7 @@ def measure() -> Machine:
     one = _quietest(1, array_bytes)
     every = _quietest(key["cores"], array_bytes) if key["cores"] > 1 else one
     return Machine(
-        **key, caches=levels, gpus=gpus(), blas=one["blas"],
+        **key, caches=levels, gpus=gpus(), gpu=gpu.measure(), blas=one["blas"],
         gemm_one=one["gemm"], gemm_all=every["gemm"], gemm_n=(int(one["n"]), int(every["n"])),
         copy_one=one["copy"], copy_all=every["copy"], add_one=one["add"], add_all=every["add"], array_bytes=array_bytes,
         python_call_ns=one["python"], numpy_call_ns=one["numpy"],

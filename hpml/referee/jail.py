@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from hpml import gpu as devices
 from hpml.course import CourseError
 
 HERE = Path(__file__).resolve().parent
@@ -46,7 +47,7 @@ def threads_environment(threads: int) -> dict[str, str]:
     tuned = {name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ}
     return tuned | {name: str(threads) for name in names} | {
         "MALLOC_TRIM_THRESHOLD_": str(1 << 28), "MALLOC_MMAP_THRESHOLD_": str(1 << 28), "MALLOC_TOP_PAD_": str(1 << 24),
-        "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1", "CUDA_VISIBLE_DEVICES": "",
+        "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "1",
         "PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "MPLBACKEND": "Agg",
         "PYTHONHASHSEED": "0"}
 
@@ -64,7 +65,7 @@ def _folders(library: str) -> tuple[str, ...]:
     return tuple(found.submodule_search_locations or ()) if found else ()
 
 
-def _bubblewrap(files: Path, hidden: Sequence[str] = ()) -> list[str]:
+def _bubblewrap(files: Path, hidden: Sequence[str] = (), devices: Sequence[str] = ()) -> list[str]:
     args = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--new-session",
             "--as-pid-1", "--clearenv"]
     for path in ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
@@ -83,6 +84,10 @@ def _bubblewrap(files: Path, hidden: Sequence[str] = ()) -> list[str]:
             args += ["--ro-bind", path, path]
     args += ["--proc", "/proc", "--remount-ro", "/proc", "--dev", "/dev", *small, "/dev/shm",
              "--ro-bind", str(files), "/referee", "--chdir", "/tmp"]
+    for device in devices:
+        args += ["--dev-bind", device, device]
+    if devices:
+        args += ["--ro-bind", "/sys", "/sys"]               # where CUDA reads how the GPUs are connected
     for library in hidden:
         for folder in _folders(library):
             args += ["--ro-bind", str(files / "forbidden"), folder]
@@ -120,9 +125,10 @@ def _files() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="hpml-worker-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
-    for name in ("worker.py", "protocol.py", "seccomp.py", "warm.py"):
-        shutil.copy(HERE / name, folder / name)
-        (folder / name).chmod(0o644)
+    for name in ("worker.py", "protocol.py", "seccomp.py", "warm.py", "communicator.py", "../distributed/world.py", "../distributed/comm.py"):
+        shown = folder / {"comm.py": "mpi_comm.py"}.get(os.path.basename(name), os.path.basename(name))     # Jupyter has a package `comm`
+        shutil.copy(HERE / name, shown)
+        shown.chmod(0o644)
     (folder / "forbidden").mkdir(mode=0o755)
     (folder / "forbidden" / "__init__.py").write_text(f'raise ImportError(f"{{__name__}} {FORBIDDEN}")\n')
     return folder
@@ -152,44 +158,71 @@ class Forked:
 
 
 class WarmParent:
-    """A jailed process that has imported `preload` and forks a worker in a fraction of a second; see warm.py."""
+    """A jailed process that has imported `preload` and forks a worker in a fraction of a second; see warm.py.
 
-    def __init__(self, backend: str, preload: tuple[str, ...], threads: int = 1) -> None:
+    With `wait=False` it is not waited for until it is needed; `ready()` does, and raises Died where it could not import.
+    """
+
+    kept = False                        # whether its workers share a network
+
+    def __init__(self, backend: str, preload: tuple[str, ...], threads: int = 1, hidden: Sequence[str] = (), wait: bool = True,
+                 gpu: int | None = None) -> None:
         self.backend = backend
         self.sock, theirs = socket.socketpair()
         setup = {"warm": True, "socket": theirs.fileno(), "preload": list(preload)}
-        self.process, self.pid = start(backend, setup, threads, [theirs.fileno()], warm=True)
+        self.process, self.pid = start(backend, setup, threads, [theirs.fileno()], warm=True, hidden=hidden, gpu=gpu)
         theirs.close()
-        try:
-            self._line()
-        except Died:
-            self.close()
-            raise
+        self._is_ready = False
+        if wait:
+            self.ready()
+
+    def ready(self) -> None:
+        if not self._is_ready:
+            try:
+                self._line()
+            except Died:
+                self.close()
+                raise
+            self._is_ready = True
 
     def _line(self) -> str:
         text = b""
         while not text.endswith(b"\n"):
             if not (more := self.sock.recv(1)):
-                said = self.process.stdout.read().decode("utf-8", "replace") if self.process.stdout else ""
+                said = "" if self.kept or not self.process.stdout else self.process.stdout.read().decode("utf-8", "replace")
                 raise Died(f"the warm parent ended: {said[-400:]}")
             text += more
         return text.decode().strip()
 
     def fork(self, setup: dict[str, Any], theirs: socket.socket, arena: int) -> Forked:
         """A fresh worker, jailed on its own."""
+        self.ready()
         out_read, out_write = os.pipe()
         status_read, status_write = os.pipe()
-        job = setup | {"isolate": self.backend != "none", "tmp": TMP_BYTES,
+        job = setup | {"isolate": self.backend != "none", "tmp": TMP_BYTES, "kept": self.kept,
                        "under_tmp": [path for path in _interpreter_roots() if path.startswith("/tmp/")]}
         socket.send_fds(self.sock, [json.dumps(job).encode()], [theirs.fileno(), arena, out_write, status_write])
         os.close(out_write)
         os.close(status_write)
-        inner = int(self._line())
-        middle = next((p for p in children(self.pid) if _inner_pid(p) == inner), 0)
+        middle = self._child()
         found: list[int] = []
         while middle and not (found := children(middle)) and state(middle) not in "ZX":
             time.sleep(0)
         return Forked(found[0] if found else 0, os.fdopen(out_read, "rb", buffering=0), status_read)
+
+    def _child(self) -> int:
+        """The pid, on this side, of the process that was just forked."""
+        inner = int(self._line())
+        return next((p for p in children(self.pid) if _inner_pid(p) == inner), 0)
+
+    def keeper(self) -> Keeper:
+        """A process that forks the ranks of one world, which share a network of their own."""
+        self.ready()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(self.sock, [json.dumps({"keep": True, "isolate": self.backend != "none"}).encode()], [theirs.fileno()])
+            pid = self._child()
+        return Keeper(self.backend, ours, pid)
 
     def close(self) -> None:
         self.sock.close()
@@ -198,6 +231,29 @@ class WarmParent:
         self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
+
+
+class Keeper(WarmParent):
+    """The trusted process of one world: it made the world's network, forks its ranks, and holds the point where they meet."""
+
+    kept = True
+
+    def __init__(self, backend: str, sock: socket.socket, pid: int) -> None:
+        self.backend, self.sock, self.pid = backend, sock, pid
+        self._is_ready = False
+        self.ready()
+
+    def meet(self, size: int) -> list[dict[str, str]]:
+        """What each rank must find in its environment. To be asked once, after the last fork."""
+        self.sock.sendall(json.dumps({"meet": size}).encode())
+        environments: list[dict[str, str]] = json.loads(self._line())
+        return environments
+
+    def close(self) -> None:
+        """Let go of it; it ends when its channel is closed, and its ranks with it."""
+        self.sock.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
 
 def children(pid: int) -> list[int]:
@@ -228,17 +284,19 @@ def state(pid: int | str) -> str:
 
 
 def start(backend: str, setup: dict[str, Any], threads: int, passed: list[int], warm: bool = False,
-          hidden: Sequence[str] = ()) -> tuple[subprocess.Popen[bytes], int]:
+          hidden: Sequence[str] = (), gpu: int | None = None) -> tuple[subprocess.Popen[bytes], int]:
     """Start worker.py, jailed or not. Returns the process and the pid, on this side, of the worker itself.
 
-    In the jail a stub stands in place of each `hidden` library: its code cannot be read, mapped or imported.
+    In the jail a stub stands in place of each `hidden` library: its code cannot be read, mapped or imported. A `gpu` comes
+    with its device files.
     """
-    environment, files = threads_environment(threads), _files()
+    environment, files = threads_environment(threads) | devices.environment(gpu), _files()
     status_read = -1
     if backend == "bubblewrap":
-        command = _bubblewrap(files, hidden)
+        command = _bubblewrap(files, hidden, [] if gpu is None else devices.nodes())
         if warm:                        # it makes namespaces for its children, which then drop everything
             command += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+            command += ["--cap-add", "CAP_NET_ADMIN"] if "horovod.tensorflow" in setup["preload"] else []       # for their loopback
         for name, value in environment.items():
             command += ["--setenv", name, value]
         status_read, status_write = os.pipe()

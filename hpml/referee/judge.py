@@ -162,7 +162,11 @@ class Submission(Answers):
                 series = Series(worker, declared, name, entry.shape, rng, lambda c: oracle.expect(name, c), declared.view)
                 if entry.peak_mb and (over := self._peak(name, series, idle, entry.peak_mb, verdict)):
                     return over
-                if entry.targets:
+                if entry.targets and declared.timing == "gpu" and self.referee.gpu() is None:
+                    verdict.outcome = Outcome.NOT_MEASURABLE
+                    verdict.notes.append("There is no GPU here, so its time could not be measured. Nothing is lost: it is pending until "
+                                         "it is checked on a machine that has one.")
+                elif entry.targets:
                     self._race(name, declared, series, rng, verdict)
                     if verdict.outcome is Outcome.TOO_NOISY:
                         verdict.notes.append(others.advice())
@@ -221,6 +225,7 @@ class Submission(Answers):
                 return
         for kind, target in entry.targets.items():
             baseline = self.referee.baseline(name, target.versus, rng)
+            target = target.on("gpu" if declared.timing == "gpu" else "cpu")
             measured, noisy = timing.pairs(series, baseline, target, kind, rng)
             if noisy:
                 verdict.outcome = Outcome.TOO_NOISY
@@ -231,8 +236,11 @@ class Submission(Answers):
             work = declared.work(entry.shape)
             seconds = float(np.median([s for m in verdict.measured for s, _ in m.samples]))
             threads = 1 if declared.timing == "cpu" else self.referee.card.cores
-            peak = self.referee.gemm_peak() if threads == 1 else self.referee.card.gemm_gflops(threads)
-            bandwidth = self.referee.card.bandwidth_gbs(threads)
+            card = self.referee.card
+            peak = self.referee.gemm_peak() if threads == 1 else card.gemm_gflops(threads)
+            bandwidth = card.bandwidth_gbs(threads)
+            if declared.timing == "gpu" and card.gpu:
+                peak, bandwidth = card.gpu.gemm, card.gpu.copy_gbs
             reached = work.flops / seconds / 1e9
             verdict.roofline = Roofline(gflops=reached, peak_gflops=peak, bandwidth_gbs=bandwidth, intensity=work.intensity,
                                         fraction_of_peak=reached / peak)

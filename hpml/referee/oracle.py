@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from hpml import course, exercise
+from hpml import course, exercise, gpu
 from hpml.exercise import Case, Exercise
 from hpml.referee import arrays, protocol
 from hpml.referee.jail import threads_environment
@@ -24,7 +24,8 @@ class Oracle:
 
     def __init__(self, lab: str) -> None:
         self.sock, theirs = socket.socketpair()
-        environment = dict(os.environ) | threads_environment(1) | {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/")}
+        environment = (dict(os.environ) | threads_environment(1) | gpu.environment(None)
+                       | {"PATH": os.environ.get("PATH", ""), "HOME": os.environ.get("HOME", "/")})
         self.process = subprocess.Popen([sys.executable, "-m", "hpml.referee.oracle", str(theirs.fileno()), lab],
                                         pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, env=environment)
@@ -73,6 +74,8 @@ def _serve(request: dict[str, Any], values: Any, declared: dict[str, Any]) -> tu
         description, chunks = arrays.pack([found.oracle(*call) for call in values])
         return {"result": description}, b"".join(chunks)
     args, got, expected = values
+    if found.world:
+        got, expected = got and list(got), list(expected)
     case = Case(args, got, expected, request["size"])
     if request["do"] == "hint":
         return {"hint": next((h.text for h in found.hints if h.when(case)), None)}, b""

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hpml import course, exercise, machine, measure, source
+from hpml import course, exercise, gpu, machine, measure, source
 from hpml.exercise import Exercise
+from hpml.gpu import Claim
 from hpml.referee import jail, timing
 from hpml.referee.jail import Died, WarmParent
 from hpml.referee.oracle import Oracle, OracleError
@@ -58,7 +59,8 @@ class LabReferee:
         self.baselines: dict[tuple[str, str], Series] = {}
         self.others = Others()
         self.kept: Control | None = None
-        self.parents: dict[tuple[tuple[str, ...], int], WarmParent] = {}
+        self.parents: dict[tuple[tuple[str, ...], int, int | None], WarmParent] = {}
+        self.claim: Claim | None = None
         self.gemm: Series | None = None
         self.measured: dict[tuple[str, ...], Verdict] = {}      # the last measured verdict on the same answers, for predictions
         self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers
@@ -68,15 +70,18 @@ class LabReferee:
         """A fresh worker, ready. With `preload` it is forked from a parent that has imported these modules;
         else libraries that are `hidden` cannot be loaded in it."""
         cores = self.core if timing == "cpu" else tuple(sorted(os.sched_getaffinity(0)))
-        key = (tuple(preload), len(cores))
+        tensors = timing == "gpu"
+        number = self.gpu() if tensors else None
+        key = (tuple(preload), len(cores), number)
         if preload and key not in self.parents:
             try:
-                self.parents[key] = WarmParent(self.backend, tuple(preload), len(cores))
+                self.parents[key] = WarmParent(self.backend, tuple(preload), len(cores), gpu=number)
             except Died as e:
                 raise OracleError(str(e)) from None
-        worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted or preload else STUDENT_MEMORY,
+        worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted or preload or tensors else STUDENT_MEMORY,
                         cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS,
-                        lifetime=math.inf if trusted else STUDENT_SECONDS, parent=self.parents.get(key), hidden=hidden)
+                        lifetime=math.inf if trusted else STUDENT_SECONDS, parent=self.parents.get(key), hidden=hidden,
+                        tensors=tensors, gpu=number)
         try:
             worker.wait_ready()
         except (Died, Stubborn, TimedOut, ProtocolError) as e:
@@ -85,12 +90,21 @@ class LabReferee:
             raise OracleError(f"a worker did not start: {e}. {said[-300:]}") from None
         return worker
 
+    def gpu(self) -> int | None:
+        """The GPU that this referee holds from now on; None where there is none. One job per GPU: others wait for theirs."""
+        if self.claim is None and gpu.present():
+            try:
+                self.claim = gpu.Claim()
+            except gpu.NoGPU as e:
+                raise OracleError(f"{e}.") from None
+        return self.claim.number if self.claim else None
+
     def baseline(self, name: str, versus: str, rng: np.random.Generator) -> Series:
         """A warmed-up baseline; its worker is kept, since it runs trusted source only."""
         if (name, versus) not in self.baselines or self.baselines[name, versus].worker.closed:
             declared = self.declared[name]
             assert isinstance(declared, Exercise)
-            worker = self.worker(trusted=True, timing=declared.timing)
+            worker = self.worker(trusted=True, timing=declared.timing, preload=declared.preload if declared.timing == "gpu" else ())
             try:
                 answer = worker.ask({"load": {"cells": [[versus, "import numpy as np\n" + declared.baseline_source(versus)]],
                                               "function": declared.baselines[versus].__name__}}, 120)
@@ -155,6 +169,9 @@ class LabReferee:
             series.worker.close()
         for parent in self.parents.values():
             parent.close()
+        if self.claim:
+            self.claim.close()
+            self.claim = None
         self.gemm = None
         self.parents.clear()
         self.baselines.clear()

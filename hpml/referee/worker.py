@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import linecache
 import mmap
@@ -48,7 +49,7 @@ def confine(setup: dict[str, Any]) -> None:
     tempfile.tempdir = None
     if not setup["processes"]:
         import seccomp  # type: ignore[import-not-found]
-        seccomp.install()
+        seccomp.install(bool(setup.get("rank")))
     sys.path.pop(0)
 
 
@@ -72,7 +73,7 @@ def describe(error: BaseException, cell: str, source: str) -> dict[str, Any]:
 
 
 class Worker:
-    def __init__(self, sock: socket.socket, arena: mmap.mmap, np: Any) -> None:
+    def __init__(self, sock: socket.socket, arena: mmap.mmap, np: Any, ops: Any = None) -> None:
         self.sock, self.arena, self.np = sock, arena, np
         main = types.ModuleType("__main__")             # as in a notebook, so that pickle, dataclasses and enum find their module
         sys.modules["__main__"] = main
@@ -82,6 +83,10 @@ class Worker:
         self.outputs: list[Any] = []
         self.base = np.frombuffer(arena, np.uint8).__array_interface__["data"][0]
         self.sources: dict[str, str] = {}
+        if ops is not None:                             # before any foreign code runs
+            self.to_device, self.to_host, self.flat = ops.convert_to_tensor, ops.convert_to_numpy, ops.ravel
+        self.tensors = ops is not None
+        self.comm: Any = None                           # makes what a rank of a simulated world is called with
 
     def load(self, header: dict[str, Any]) -> dict[str, Any]:
         """Run cells one by one; then look up the function."""
@@ -106,27 +111,45 @@ class Worker:
             for a in call:
                 if isinstance(a, self.np.ndarray) and a.size:
                     a.reshape(-1).view(self.np.uint8)[::4096].sum()
+                elif hasattr(a, "dtype"):               # a tensor: wait until it is on its device
+                    self.to_host(self.flat(a)[:1])
         gc.collect()
         return {"prepared": len(self.calls)}
 
     def argument(self, spec: dict[str, Any]) -> Any:
         if "value" in spec:
             return spec["value"]
+        if "comm" in spec:
+            return self.comm(self.sock, *spec["comm"])
         dtype = self.np.dtype(spec["dtype"])
         count = 1
         for n in spec["shape"]:
             count *= n
-        return self.np.frombuffer(self.arena, dtype, count, spec["offset"]).reshape(spec["shape"])
+        array = self.np.frombuffer(self.arena, dtype, count, spec["offset"]).reshape(spec["shape"])
+        return self.to_device(array) if self.tensors else array
+
+    def join(self, environment: dict[str, str]) -> dict[str, Any]:
+        """Become a rank of a world of Horovod's, which may have no other rank."""
+        os.environ.update(environment)
+        import horovod.tensorflow as hvd
+        hvd.init()
+        return {"joined": hvd.rank()}
 
     def run(self) -> dict[str, Any]:
         """All prepared calls; the outputs stay alive until they have been read."""
         outputs, function = self.outputs, self.function
         try:
             for call in self.calls:
-                outputs.append(function(*call))
+                outputs.append(self.fetch(function(*call)) if self.tensors else function(*call))
         except BaseException as error:                    # the student's: reported, whatever it is
             return {"failed": describe(error, "", ""), "stage": "call"}
         return {"done": [self.output(o) for o in outputs]}
+
+    def fetch(self, value: Any) -> Any:
+        """A result on the host, which waits for the device to have computed it."""
+        if type(value) is tuple:
+            return tuple(self.fetch(v) for v in value)
+        return self.to_host(value) if hasattr(value, "dtype") and not isinstance(value, self.np.generic) else value
 
     def output(self, value: Any) -> Any:
         """Where a result lies in memory; the referee reads it from there while this process is frozen."""
@@ -144,12 +167,17 @@ def serve(setup: dict[str, Any]) -> None:
     """Confine this process, then answer the referee until it closes the channel."""
     sock = socket.socket(fileno=setup["socket"])
     arena = mmap.mmap(setup["arena"], setup["arena_bytes"])
+    comm = None
+    if setup.get("rank"):
+        from communicator import comm  # type: ignore[import-not-found]
     confine(setup)
     for module in setup["preload"]:
         __import__(module)
     import numpy as np
 
-    worker = Worker(sock, arena, np)
+    ops = importlib.import_module("keras.ops") if setup.get("tensors") else None
+    worker = Worker(sock, arena, np, ops)
+    worker.comm = comm
     protocol.send(sock, {"ready": worker.base})
     while True:
         try:
@@ -162,6 +190,8 @@ def serve(setup: dict[str, Any]) -> None:
             answer = worker.prepare(header["prepare"])
         elif "go" in header:
             answer = worker.run()
+        elif "join" in header:
+            answer = worker.join(header["join"])
         else:
             worker.outputs.clear()
             answer = {"released": True}

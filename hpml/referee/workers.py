@@ -44,7 +44,8 @@ class Worker:
 
     def __init__(self, backend: str, *, threads: int = 1, cores: tuple[int, ...] = (), memory: int | None = 3 << 30,
                  cpu_seconds: int = 600, lifetime: float = math.inf, processes: bool = False, parent: WarmParent | None = None,
-                 hidden: Sequence[str] = ()) -> None:
+                 hidden: Sequence[str] = (), tensors: bool = False, gpu: int | None = None, ranks: int = 0) -> None:
+        """`ranks`: it is one of so many in a world."""
         self.backend = backend
         self.ends = time.monotonic() + lifetime
         self.frozen = False
@@ -53,17 +54,18 @@ class Worker:
         os.ftruncate(self.arena_fd, ARENA)
         fcntl.fcntl(self.arena_fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         self.arena = np.frombuffer(mmap.mmap(self.arena_fd, ARENA), np.uint8)
-        limits = {"CORE": 0, "FSIZE": 64 << 20, "NOFILE": 256, "CPU": cpu_seconds, "NPROC": 256}
+        limits = {"CORE": 0, "FSIZE": 64 << 20, "NOFILE": 256, "CPU": cpu_seconds, "NPROC": 256 * max(1, 2 * ranks)}
         if memory:
             limits["AS"] = memory + ARENA
         setup = {"socket": theirs.fileno(), "arena": self.arena_fd, "arena_bytes": ARENA, "limits": limits, "cores": list(cores),
-                 "preload": [], "uid": UID if backend == "bubblewrap" else 0, "processes": processes}
+                 "preload": [], "uid": UID if backend == "bubblewrap" else 0, "processes": processes, "tensors": tensors,
+                 "rank": ranks > 0}
         self.process: subprocess.Popen[bytes] | Forked
         if parent:
             self.process = parent.fork(setup, theirs, self.arena_fd)
             self.pid = self.process.pid
         else:
-            self.process, self.pid = start(backend, setup, threads, [theirs.fileno(), self.arena_fd], hidden=hidden)
+            self.process, self.pid = start(backend, setup, threads, [theirs.fileno(), self.arena_fd], hidden=hidden, gpu=gpu)
         theirs.close()
         self.output = bytearray()
         self.output_bytes = 0
@@ -95,11 +97,11 @@ class Worker:
             self.thaw()
             return protocol.receive(self.sock, min(timeout, self.ends - time.monotonic()))[0]
         except protocol.Closed:
-            raise Died(self._epitaph()) from None
+            raise Died(self.epitaph()) from None
         finally:
             self.freeze()
 
-    def _epitaph(self) -> str:
+    def epitaph(self) -> str:
         try:
             code = self.process.wait(5)
         except subprocess.TimeoutExpired:
@@ -186,14 +188,14 @@ class Worker:
         try:
             Path(f"/proc/{self.pid}/clear_refs").write_text("5")
         except (FileNotFoundError, ProcessLookupError):
-            raise Died(self._epitaph()) from None
+            raise Died(self.epitaph()) from None
 
     def _proc(self, name: str) -> str:
         """A file of the worker's in /proc. File names in it are the student's choice, so it may be any bytes."""
         try:
             return Path(f"/proc/{self.pid}/{name}").read_text(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
-            raise Died(self._epitaph()) from None
+            raise Died(self.epitaph()) from None
 
     def read(self, address: int, size: int) -> bytes:
         """`size` bytes of the worker's memory at `address`. Raises OSError where there is nothing to read."""
