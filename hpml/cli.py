@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "grade": ("grade a class", "hpml grade 04-conv-gemm --course ~/course"),
     "demo": ("make a small class and grade it, to see the whole circle", "hpml demo"),
     "release": ("make the students' distribution, without solutions", "hpml release --to ~/release"),
+    "launch": ("run a script on several ranks of one Horovod world", "hpml launch -np 2 train.py --epochs 3"),
     "machine": ("measure this machine: the machine card", "hpml machine --json"),
     "data": ("list, fetch and verify data sets", "hpml data fetch cifar10"),
     "doctor": ("what is missing on this machine, and how to get it", "hpml doctor"),
@@ -120,12 +121,19 @@ def check(argv: list[str]) -> int:
 
 def bench(argv: list[str]) -> int:
     parser = _parser("bench")
-    parser.add_argument("name", nargs="?", help="a lab, or `referee`: is the grade fair on this machine? Default: all labs")
+    parser.add_argument("name", nargs="?", help="a lab (default: all); `referee`: is the grade fair? `scaling`: what communication costs; "
+                        "`allreduce`: is that cost foreseen?")
     parser.add_argument("--json", action="store_true")
     options, further = parser.parse_known_args(argv)
     if options.name == "referee":
         from hpml.referee.bench import main as fair
         return fair([*further, *(["--json"] if options.json else [])])
+    if options.name == "scaling":
+        from hpml.distributed.bench import main as scaling
+        return scaling([*further, *(["--json"] if options.json else [])])
+    if options.name == "allreduce":
+        from hpml.distributed.allreduce import main as allreduce
+        return allreduce([*further, *(["--json"] if options.json else [])])
     if further:
         parser.error(f"unknown arguments: {' '.join(further)}")
     from hpml import source
@@ -169,6 +177,7 @@ RUN: dict[str, Callable[[list[str]], int]] = {
     "lab": lab, "test": test, "check": check, "bench": bench,
     "build": _elsewhere("hpml.build"), "release": _elsewhere("hpml.build.release"), "grade": _elsewhere("hpml.grade"),
     "demo": _elsewhere("hpml.grade.demo"), "machine": _elsewhere("hpml.machine"), "data": _elsewhere("hpml.data"),
+    "launch": _elsewhere("hpml.distributed.launcher"),
     "doctor": _elsewhere("hpml.doctor"), "referee": _elsewhere("hpml.referee.server"),
     "replay": _elsewhere("hpml.referee.evidence"),
 }

@@ -9,12 +9,15 @@ import importlib
 from typing import Any
 
 _HOME = {
-    "DistributedOptimizer": "optimizer", "broadcast_variables": "optimizer", "load_model": "optimizer",
+    "DistributedOptimizer": "optimizer", "load_model": "optimizer", "broadcast_variables": "collectives",
+    "average_metrics": "collectives", "average_statistics": "collectives", "equal_steps": "collectives",
+    "clear_failures": "collectives", "explain_failure": "collectives", "RankFailure": "collectives",
     "BroadcastGlobalVariablesCallback": "callbacks", "MetricAverageCallback": "callbacks", "LearningRateWarmupCallback": "callbacks",
     "LearningRateScheduleCallback": "callbacks", "RankZeroCheckpoint": "callbacks",
-    "Rendezvous": "world", "launch": "launcher", "run_ranks": "warm", "report": "reporting", "progress": "reporting",
+    "Rendezvous": "world", "launch": "launcher", "LaunchError": "ranks", "run_ranks": "warm", "report": "reporting", "progress": "reporting",
     "Link": "network", "Network": "network", "Switch": "network", "ring": "network", "tree": "network", "two_level": "network",
-    "torus": "network", "switch": "network", "simulate": "simulation",
+    "torus": "network", "switch": "network", "Topology": "network", "simulate": "simulation", "Deadlock": "simulation",
+    "RankError": "simulation", "run_mpi": "mpi",
 }
 
 __all__ = sorted(_HOME)
