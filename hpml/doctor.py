@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hpml import doctor_gpu
 from hpml.referee import jail
 
 GIB = 1 << 30
@@ -60,6 +61,7 @@ class Facts:
     root: bool
     gpus: tuple[str, ...]
     pythonpath: str
+    accelerated: doctor_gpu.Seen | None        # None without a GPU
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Finding:
 def _output(*command: str) -> str:
     """Standard output of a short command, "" where it is not there or fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""
@@ -157,6 +159,7 @@ def look(
         root=os.geteuid() == 0,
         gpus=tuple(line.strip() for line in gpus.splitlines() if line.strip()),
         pythonpath=env.get("PYTHONPATH", ""),
+        accelerated=doctor_gpu.look(output, installed) if gpus.strip() else None,
     )
 
 
@@ -199,15 +202,12 @@ def _essentials(facts: Facts) -> list[Finding]:
          "use WSL, a Linux x86-64 container or virtual machine, Binder or a JupyterHub"),
         ("Python", facts.python in PYTHONS, python, "the course is pinned for Python 3.11 and 3.12",
          "rm -r .venv; UV_PYTHON=3.11 ./course setup"),
-        ("packages", not lacking, seen or "none", f"not installed: {', '.join(lacking)}",
-         "rm -r .venv; ./course setup"),
+        ("packages", not lacking, seen or "none", f"not installed: {', '.join(lacking)}", "rm -r .venv; ./course setup"),
         ("processor", "avx" in facts.cpu_flags, f"{facts.cores} cores, {avx}",
          "TensorFlow stops with 'Illegal instruction'",
          "use another machine; a virtual machine has to pass its host's processor through"),
-        ("memory", facts.memory >= 2 * GIB, _size(facts.memory), "a lab uses up to 2 GiB",
-         "give this machine or container 4 GiB"),
-        ("PYTHONPATH", not facts.pythonpath, facts.pythonpath or "not set",
-         "packages there hide the course's own", "unset PYTHONPATH"),
+        ("memory", facts.memory >= 2 * GIB, _size(facts.memory), "a lab uses up to 2 GiB", "give this machine or container 4 GiB"),
+        ("PYTHONPATH", not facts.pythonpath, facts.pythonpath or "not set", "packages there hide the course's own", "unset PYTHONPATH"),
     ]
     for folder, free in facts.folders.items():
         rows.append((
@@ -240,9 +240,10 @@ def _extras(facts: Facts) -> list[Finding]:
         extra("compiler", compiler, "Horovod cannot be built anew", package("g++ make", "gcc-c++ make")),
         extra("jail", "" if problem else "bubblewrap", "no grading, checks unjailed", jail_command, problem),
         extra("GPU", "; ".join(facts.gpus), "the labs run on the processor", ""),
+        *(extra(*found) for found in (doctor_gpu.rows(facts.gpus, facts.accelerated, package) if facts.accelerated else ())),
         extra("browser", tools["browser"], "the browser test is skipped", package("chromium", "chromium")),
         extra("git", tools["git"], "the course cannot be updated in place", package("git", "git")),
-        extra("Slurm", tools["sbatch"], "only this machine is used", package("slurm-client", "slurm")),
+        extra("Slurm", tools["sbatch"], "hpml launch --slurm: only this machine is used", package("slurm-client", "slurm")),
         extra("MPI", tools["mpirun"], "Horovod uses its own Gloo", package("openmpi-bin", "openmpi")),
     ]
 

@@ -66,6 +66,7 @@ class Machine(BaseModel):
     numpy_call_ns: float
     gpu: Gpu | None = None              # what the first GPU can do, where the framework can use one
     gpu_nodes: int = 0                  # GPUs whose device files are here
+    link: tuple[float, float] | None = None     # α (seconds) and β (seconds a byte) between two ranks, where they have been measured
     quiet: bool                         # False: other programs took a good part of the cores meanwhile
     date: str
 
@@ -129,6 +130,8 @@ class Machine(BaseModel):
             *self.gpu_lines(),
             f"{self.blas}; NumPy {self.numpy}, Python {self.python}; measured {self.date}.",
             f"Bandwidth: float64 arrays of {self.array_bytes / (1 << 20):.0f} MiB each, bytes read + bytes written.",
+            *([] if self.link is None else [f"Between two ranks, through MPI: α {1e6 * self.link[0]:.2g} µs a message, "
+                                            f"then {theme.number(1e-9 / self.link[1])} GB/s."]),
             *([] if self.quiet else ["Other programs were computing meanwhile, so this machine can do more. "
                                      "Close them, then: ./course machine --refresh"]),
         ]
@@ -286,7 +289,14 @@ def card(refresh: bool = False) -> Machine:
         except OSError as e:
             warnings.warn(f"The machine card could not be kept in {file} ({e.strerror}); it is measured again next time. "
                           "Set HPML_CACHE to a folder of yours.", stacklevel=2)
-    return found
+    return found.model_copy(update={"link": _link()})
+
+
+def _link() -> tuple[float, float] | None:
+    """α and β as a lab or `hpml.distributed.fit.links()` has kept them; measuring them takes an MPI and seconds, so not here."""
+    from hpml.distributed import fit  # not above: it stands higher than this module
+    found = fit.kept()
+    return (found.alpha, found.beta) if found and found.beta > 0 else None
 
 
 def main(argv: list[str] | None = None) -> int:

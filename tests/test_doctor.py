@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from hpml import doctor
+from hpml import doctor, doctor_gpu
 from hpml.doctor import GIB, Facts, judge
+
+SEEN = doctor_gpu.Seen(driver="555.42.06", cuda="12.5.1", visible=1, nccl=True, library="/lib/libnccl.so.2")
 
 GOOD = Facts(
     system="Linux x86_64",
@@ -25,6 +27,7 @@ GOOD = Facts(
     root=False,
     gpus=("H200, 143771 MiB",),
     pythonpath="",
+    accelerated=SEEN,
 )
 
 
@@ -103,6 +106,56 @@ def test_commands_fit_the_distribution(distribution, root, command):
     assert found.command == command
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "seen", "command"),
+    [
+        ("GPU driver", {"driver": "470.182.03"}, "470.182.03", "sudo apt-get install nvidia-driver"),
+        ("GPU driver", {"driver": "525.60"}, "525.60", "sudo apt-get install nvidia-driver"),
+        ("GPU driver", {"driver": ""}, "unknown", "sudo apt-get install nvidia-driver"),
+        ("TensorFlow on GPU", {"cuda": "", "visible": 0}, "it was built without CUDA", "make the GPU environment: docs/many-nodes.md"),
+        ("TensorFlow on GPU", {"visible": 0}, "it has CUDA and sees no GPU", "update the driver"),
+        ("TensorFlow on GPU", {"conflict": True}, "tensorflow and tensorflow-cpu are both installed", "make the GPU environment"),
+        ("NCCL", {"library": ""}, "not found", "sudo apt-get install libnccl2 libnccl-dev"),
+        ("Horovod on GPU", {"nccl": False}, "built without NCCL", "make the GPU environment: docs/many-nodes.md"),
+    ],
+)
+def test_what_a_gpu_needs_is_found_out_one_by_one(name, changes, seen, command):
+    findings = judge(replace(GOOD, accelerated=replace(SEEN, **changes)))
+    (found,) = (f for f in findings if f.status != "ok")
+    assert (found.name, found.status, found.seen) == (name, "optional", seen)
+    assert found.without and found.command.startswith(command)
+
+
+def test_the_named_document_has_the_named_section():
+    assert '## GPUs\n' in (doctor.Path(doctor.__file__).parents[1] / doctor_gpu.DOCUMENT).read_text(encoding="utf-8")
+
+
+def test_without_a_gpu_nothing_else_of_it_is_asked():
+    findings = judge(replace(GOOD, gpus=(), accelerated=None))
+    assert [f.name for f in findings if f.status != "ok"] == ["GPU"]
+    assert not {"GPU driver", "NCCL", "Horovod on GPU", "TensorFlow on GPU"} & {f.name for f in findings}
+
+
+def test_a_gpu_is_looked_at_through_commands():
+    answers = {
+        "nvidia-smi": "555.42.06\n555.42.06\n",
+        "ldconfig": "\tlibnccl.so.2 (libc6,x86-64) => /usr/lib/x86_64-linux-gnu/libnccl.so.2\n",
+        doctor.sys.executable: 'a warning\n{"cuda": "12.5.1", "visible": 2, "nccl": true}\n',
+    }
+    seen = doctor_gpu.look(lambda *command: answers[command[0]], lambda name: None)
+    assert seen == doctor_gpu.Seen("555.42.06", "12.5.1", 2, True, "/usr/lib/x86_64-linux-gnu/libnccl.so.2")
+    nothing = doctor_gpu.look(lambda *command: "", {"nvidia-nccl-cu12": "2.21.5", "tensorflow": "1", "tensorflow-cpu": "1"}.get)
+    assert nothing == doctor_gpu.Seen("", "", 0, False, "nvidia-nccl-cu12 2.21.5", conflict=True)
+
+
+@pytest.mark.slow
+def test_the_probe_tells_what_this_environment_has():
+    found = json.loads(doctor._output(doctor.sys.executable, "-c", doctor_gpu.PROBE).splitlines()[-1])
+    assert found.keys() == {"cuda", "visible", "nccl"}
+    if doctor.installed("tensorflow-cpu"):
+        assert found == {"cuda": "", "visible": 0, "nccl": False}
+
+
 def test_an_unknown_distribution_gets_both_commands():
     command = finding("git", tools=without("git"), distribution="arch").command
     assert "apt-get install git" in command and "dnf install git" in command
@@ -176,7 +229,7 @@ def test_look_asks_only_through_its_probes(tmp_path):
     assert facts.sysctl == {"user.max_user_namespaces": "0"}
     assert facts.tools["make"] == "/bin/make" and facts.tools["g++"] == ""
     assert facts.tools["browser"] == "/bin/google-chrome"
-    assert facts.gpus == ("A100, 40 GiB",)
+    assert facts.gpus == ("A100, 40 GiB",) and facts.accelerated is not None
     assert facts.pythonpath == "/x"
     assert {str(tmp_path / "home"), str(tmp_path / "data")} < facts.folders.keys()
 
