@@ -122,6 +122,11 @@ def _tell(error: BaseException) -> None:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
+    if "horovod.tensorflow" in sys.modules:
+        from hpml.distributed.collectives import explain_failure
+        if sentence := explain_failure(error):
+            print(sentence, file=sys.stderr)
+            return
     try:
         sys.excepthook(type(error), error.with_traceback(trace), trace)
     except Exception:

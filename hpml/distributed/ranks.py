@@ -90,7 +90,8 @@ class Outcome:
 
     def culprit(self) -> int:
         """The rank that failed first, unless it only says that another one has left Horovod's world: the news travels fast."""
-        return next((r for r in self.failed if not any("Horovod has been shut down" in line for line in self.tails[r])), self.failed[0])
+        news = ("because another rank has ended", "Horovod has been shut down")
+        return next((r for r in self.failed if not any(said in line for said in news for line in self.tails[r])), self.failed[0])
 
     def _end_of(self, rank: int) -> str:
         where = f", whole log: {self.logs[rank]}" if self.logs else ""
