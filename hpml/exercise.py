@@ -89,6 +89,9 @@ class Exercise:
     tolerance  dtype → largest |got − expected| allowed, as a multiple of the largest |expected|
     uses       earlier exercises and given cells, in the order in which they run before the exercise
     view       the answer must be a view into an argument: offset, shape and strides are checked, nothing may be copied
+    accepts    Case → True for a result that is right although it differs from the oracle's: where several results are right.
+               Only asked about results with the oracle's shapes and dtypes; not for ranks. A sentence instead of True says why not
+    tries      how many inputs a wrong result may be tried again on: training, passed at the first of at most so many seeds
     draw       Case → matplotlib Figure: what is read, what is written; shown before the answer is right
     hints      tried in order on the first wrong public case; the first that fits is shown
     work       size → Work, for the roofline
@@ -115,6 +118,8 @@ class Exercise:
     tolerance: Mapping[str, float] = field(default_factory=lambda: {"float32": 1e-5, "float64": 1e-12})
     uses: Sequence[str] = ()
     view: bool = False
+    accepts: Callable[[Case], bool | str] | None = None
+    tries: int = 1
     draw: Callable[[Case], Any] | None = None
     hints: Sequence[Hint] = ()
     work: Callable[[Size], Work] | None = None

@@ -40,6 +40,8 @@ def _interval(measured: Measured) -> str:
 
 def _ratio(measured: Measured) -> str:
     words = called(measured.versus)
+    if measured.target == "efficiency":
+        return f"{number(100 * measured.ratio)} % of what this machine allows, {words}"
     if measured.target != "speedup":
         return f"{number(measured.ratio)} of the speed of {words}"
     if measured.ratio >= 1:
@@ -56,17 +58,16 @@ def _target(measured: Measured) -> str:
 
 
 def _target_name(measured: Measured) -> str:
-    return f"{'speed-up over' if measured.target == 'speedup' else 'fraction of'} {called(measured.versus)}"
+    what = {"speedup": "speed-up over", "efficiency": "scaling efficiency against"}.get(measured.target, "fraction of")
+    return f"{what} {called(measured.versus)}"
 
 
 def _counter(name: str, value: float, budget: float | None) -> str:
     """`copied_bytes`, 0, 0 → "0 bytes copied (budget 0)"."""
-    what, is_bytes = name.removesuffix("_bytes").replace("_", " "), name.endswith("_bytes")
-    words = {"copied": "copied", "peak": "at the peak"}.get(what, what)
-    said = f"{theme.size(value)} {words}" if is_bytes else f"{what}: {plain(value)}"
+    said = theme.counted(name, value)
     if budget is None:
         return said
-    most = "0" if not budget else theme.size(budget) if is_bytes else plain(budget)
+    most = "0" if not budget else theme.amount(name, budget)
     return f"{said} (budget {most})" + ("" if value <= budget else ", too much")
 
 
@@ -289,10 +290,8 @@ def measured_table(verdicts: Iterable[Verdict]) -> str:
                          f"{_percent(v.roofline.fraction_of_peak)} of the matrix peak, {number(v.roofline.peak_gflops)} GFLOP/s"))
         for key, value in v.counters.items():
             budget = v.budgets.get(key)
-            is_bytes = key.endswith("_bytes")
             rows.append((v.exercise, key.removesuffix("_bytes").replace("_", " ") + (" memory" if key == "peak_bytes" else ""),
-                         theme.size(value) if is_bytes else plain(value),
-                         "" if budget is None else f"budget {theme.size(budget) if is_bytes else plain(budget)}"))
+                         theme.amount(key, value), "" if budget is None else f"budget {theme.amount(key, budget)}"))
         if v.predicted:
             rows.append((v.exercise, "prediction", _truth(v), f"you said {_said(v)}"))
     style = f'<div class="hpml"><style>{theme.css()}</style>'

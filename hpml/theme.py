@@ -110,6 +110,29 @@ def size(count: float) -> str:
     return f"{count:.0f} byte" + ("" if count == 1 else "s")
 
 
+_COUNTED = {"copied_bytes": "copied", "peak_bytes": "at the peak", "messages": "messages", "steps": "steps, one after the other",
+            "bytes_per_rank": "sent by the busiest rank", "bytes_per_link": "over the busiest link",
+            "slow_bytes": "over the busiest slow link", "seconds": "on the α–β clock", "loopback_bytes": "over the loopback"}
+
+
+def amount(name: str, value: float) -> str:
+    """The value of a counter with its unit: 4.1 kB, 14, 42 µs."""
+    if "bytes" in name.split("_"):
+        return size(value)
+    if name == "seconds":
+        scale, unit = (1, "s") if value >= 1 else (1e3, "ms") if value >= 1e-3 else (1e6, "µs")
+        return f"{value * scale:.3g} {unit}"
+    return plain(value)
+
+
+def counted(name: str, value: float) -> str:
+    """The value of a counter in words: "4.1 kB sent by the busiest rank", "14 messages"."""
+    known = _COUNTED.get(name)
+    if known is None and not name.endswith("_bytes"):
+        return f"{name.replace('_', ' ')}: {plain(value)}"
+    return f"{amount(name, value)} {known or name.removesuffix('_bytes').replace('_', ' ')}"
+
+
 @functools.cache
 def css() -> str:
     """The one style sheet, for a <style> element; every rule is scoped to the class `hpml`."""

@@ -107,6 +107,15 @@ def test_gpu_class(probes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     assert card.machine_class == "gpu" and "H200" in str(card)
 
 
+def test_a_measured_link_is_on_the_card_whenever_it_was_measured(probes: list[int], tmp_path: Path) -> None:
+    assert machine.card().link is None and "two ranks" not in str(machine.card())
+    pieces = [{"upto": 4096, "alpha": 3e-6, "beta": 1e-9}, {"upto": None, "alpha": 9e-6, "beta": 2e-10}]
+    (tmp_path / "cache" / "links2.json").write_text(json.dumps(pieces))
+    assert machine.card().link == (3e-6, 2e-10)
+    assert "α 3 µs a message, then 5.00 GB/s" in str(machine.card())
+    assert probes == [1, 2]                                 # nothing was measured again for it
+
+
 def test_text_fits_a_terminal_and_html_is_escaped(probes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "cpu", lambda: "<script>Zen</script>")
     card = machine.card()

@@ -100,7 +100,21 @@ def test_a_view_is_named_and_the_message_not_said_twice() -> None:
 
 def test_counters_over_budget_say_so() -> None:
     v = verdict(Outcome.WRONG, counters={"peak_bytes": 81e6, "messages": 12}, budgets={"peak_bytes": 64e6, "messages": 14})
-    assert "81 MB at the peak (budget 64 MB), too much. messages: 12 (budget 14)." in plain(report.html(v))
+    assert "81 MB at the peak (budget 64 MB), too much. 12 messages (budget 14)." in plain(report.html(v))
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [
+    ("steps", 6, "6 steps, one after the other"), ("bytes_per_rank", 4096, "4.1 kB sent by the busiest rank"),
+    ("slow_bytes", 0, "0 bytes over the busiest slow link"), ("loopback_bytes", 2.5e6, "2.5 MB over the loopback"),
+    ("seconds", 4.2e-5, "42 µs on the α–β clock"), ("seconds", 1.5, "1.5 s on"), ("odd_bytes", 3, "3 bytes odd"), ("odd", 3, "odd: 3")])
+def test_counters_in_words(name: str, value: float, says: str) -> None:
+    assert says in one_line(verdict(counters={name: value}))
+
+
+def test_a_scaling_efficiency_in_words() -> None:
+    scaling = speedup(target="efficiency", versus="independent_copies", ratio=0.973, low=0.95, high=0.99, start=0.6, full=0.85)
+    said = one_line(verdict(measured=[scaling]))
+    assert "97.3 % of what this machine allows, the independent copies" in said and "full credit from 0.85)" in said
 
 
 def test_a_slow_answer_is_slower_and_has_part_of_the_credit() -> None:

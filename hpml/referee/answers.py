@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from hpml.exercise import Case, Exercise
+from hpml.exercise import Case, Exercise, on_rank
 from hpml.referee import cells as text
 from hpml.referee.compare import Tampered
 from hpml.referee.jail import FORBIDDEN, Died
@@ -32,6 +33,8 @@ class Finding:
     picture: str | None = None
     output: str = ""
     notes: tuple[str, ...] = ()
+    counters: Mapping[str, float] = field(default_factory=dict)     # of ranks, with what each may be at most
+    budgets: Mapping[str, float] = field(default_factory=dict)
 
 
 class Answers:
@@ -101,7 +104,10 @@ class Answers:
             return None
         if case is None:
             args = declared.sample(np.random.default_rng(PUBLIC_SEED), declared.sizes[0])
-            case = Case(args, None, self.referee.oracle.expect(name, [args])[0], declared.sizes[0])
+            expected = self.referee.oracle.expect(name, [args])[0]
+            if declared.world:
+                expected = [on_rank(expected, rank) for rank in range(declared.sizes[0]["ranks"])]
+            case = Case(args, None, expected, declared.sizes[0])
         try:
             return self.referee.oracle.draw(name, case)
         except OracleError as e:                        # a verdict without its picture is better than none
@@ -180,6 +186,18 @@ class Answers:
                 found = self.guarded(name, worker, declared.seconds, e)
         return Finding(found.outcome, found.message, found.hint, found.picture, found.output, (*notes, *found.notes))
 
+    @staticmethod
+    def _first_right(series: Series, tries: int) -> tuple[list[tuple[Any, ...]], list[Any]]:
+        """A call that is right, and its result: the first of at most `tries`. Raises what the last one raised."""
+        for left in reversed(range(tries)):
+            inputs = series.fresh(1)
+            try:
+                return inputs, series.checked(inputs)[1]
+            except Rejected:
+                if not left:
+                    raise
+        raise ValueError(f"tries is a number from 1, not {tries}")
+
     def _cases(self, name: str, declared: Exercise, worker: Worker) -> Finding:
         """Public sizes on the public input, then these and the hidden ones on secret input; the first wrong result ends it."""
         oracle, picture = self.referee.oracle, None
@@ -188,10 +206,9 @@ class Answers:
             public = i < len(declared.sizes)
             rng = np.random.default_rng(PUBLIC_SEED) if public else secret
             series = Series(worker, declared, name, size, rng, lambda calls: oracle.expect(name, calls), declared.view)
-            inputs = series.fresh(1)
             shown = ", ".join(f"{k}={v}" for k, v in size.items())
             try:
-                _, values = series.checked(inputs)
+                inputs, values = self._first_right(series, declared.tries)
             except Failed as e:
                 found = self.exception(name, e.said, worker)
                 if found.outcome is not Outcome.WRONG:

@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from hpml.exercise import PerRank
+
 ALIGN = 64
 
 
 def pack(value: Any) -> tuple[Any, list[bytes]]:
     """A tuple of arrays and plain numbers, nested at will → JSON description and the arrays' bytes in order."""
+    if isinstance(value, PerRank):
+        description, chunks = pack(value.values)
+        return {"ranks": description}, chunks
     if isinstance(value, (tuple, list)):
         parts = [pack(v) for v in value]
         return {"tuple": [d for d, _ in parts]}, [b for _, chunk in parts for b in chunk]
@@ -23,6 +28,9 @@ def pack(value: Any) -> tuple[Any, list[bytes]]:
 
 def unpack(description: Any, body: memoryview) -> tuple[Any, memoryview]:
     """The inverse; returns the value and what is left of the body."""
+    if "ranks" in description:
+        value, body = unpack(description["ranks"], body)
+        return PerRank(value), body
     if "tuple" in description:
         out = []
         for d in description["tuple"]:

@@ -110,6 +110,13 @@ def accept(said: Any, expected: Any, tolerance: dict[str, float], memory: Memory
     return got, _values(got, expected, tolerance, name)
 
 
+def alike(value: Any, expected: Any) -> bool:
+    """The same shapes and dtypes, whatever the values."""
+    if isinstance(expected, tuple):
+        return isinstance(value, tuple) and len(value) == len(expected) and all(map(alike, value, expected))
+    return isinstance(value, np.ndarray) and value.shape == expected.shape and value.dtype == expected.dtype
+
+
 def _peek(said: dict[str, Any], shape: tuple[int, ...], memory: Memory) -> np.ndarray | None:
     """A result of another shape or type, for the hints to look at; None if it is large or strange."""
     if said.get("dtype") not in ("<f2", "<f4", "<f8", "<i4", "<i8", "|b1") or max(shape, default=0) > MAX_PEEK\

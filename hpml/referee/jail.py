@@ -125,10 +125,11 @@ def _files() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="hpml-worker-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
-    for name in ("worker.py", "protocol.py", "seccomp.py", "warm.py", "communicator.py", "../distributed/world.py", "../distributed/comm.py"):
-        shown = folder / {"comm.py": "mpi_comm.py"}.get(os.path.basename(name), os.path.basename(name))     # Jupyter has a package `comm`
-        shutil.copy(HERE / name, shown)
-        shown.chmod(0o644)
+    shown = {name: name for name in ("worker.py", "protocol.py", "seccomp.py", "warm.py", "communicator.py")}
+    shown |= {"../distributed/world.py": "world.py", "../distributed/comm.py": "mpi_comm.py"}     # Jupyter has a package `comm`
+    for name, there in shown.items():
+        shutil.copy(HERE / name, folder / there)
+        (folder / there).chmod(0o644)
     (folder / "forbidden").mkdir(mode=0o755)
     (folder / "forbidden" / "__init__.py").write_text(f'raise ImportError(f"{{__name__}} {FORBIDDEN}")\n')
     return folder

@@ -14,7 +14,7 @@ import numpy as np
 
 from hpml import course, measure
 from hpml.exercise import Case, Exercise, Prediction
-from hpml.referee import arrays, timing
+from hpml.referee import arrays, ranks, timing
 from hpml.referee import cells as text
 from hpml.referee.answers import Answers, Finding
 from hpml.referee.compare import Tampered
@@ -82,6 +82,10 @@ class Submission(Answers):
         """The exercise and every answer that it runs."""
         return (name, *(self.answers.get(key, "") for key in (*self.order(name), name)))
 
+    def _find(self, name: str) -> Finding:
+        declared = self.referee.declared[name]
+        return ranks.find(self, name, declared) if isinstance(declared, Exercise) and declared.world else super()._find(name)
+
     def _plain(self, name: str, found: Finding, score: float = 0.0) -> Verdict:
         answer = self.answers.get(name, "")
         referee = self.referee
@@ -89,6 +93,7 @@ class Submission(Answers):
         return Verdict(lab=referee.lab.lab, exercise=name, outcome=found.outcome, score=score,
                        max_score=referee.lab.exercises[name].points, message=found.message, hint=found.hint,
                        notes=list(found.notes), picture=found.picture, output=found.output, jail=referee.backend,
+                       counters=dict(found.counters), budgets=dict(found.budgets),
                        evidence={"source_sha256": hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest(),
                                  "lab_sha256": referee.lab_hash,
                                  "cells": chain, "seed": str(self.seed), "purpose": referee.purpose,
@@ -146,6 +151,8 @@ class Submission(Answers):
 
         `stream` numbers the random inputs of this measurement.
         """
+        if declared.world:
+            return ranks.measured(self, name, declared, verdict, stream)
         entry, oracle = self.referee.lab.exercises[name], self.referee.oracle
         assert entry.shape
         cells, _ = self.chain(name)
@@ -287,10 +294,15 @@ class Submission(Answers):
         verdict = self._plain(name, Finding(outcome), credit * entry.points)
         verdict.notes += notes
         verdict.predicted = Predicted(value=value, truth=truth, unit=declared.unit)
-        verdict.message = f"You predicted {value:g}{_unit(declared.unit)}; it is {truth:.3g}{_unit(declared.unit)}."
+        verdict.message = f"You predicted {value:g}{_unit(declared.unit)}; it is {_figure(truth)}{_unit(declared.unit)}."
         if declared.explain:
             verdict.hint = declared.explain(value, truth)
         return verdict
+
+
+def _figure(value: float) -> str:
+    """Three digits that matter, and all of them before the point: 2.01, 412, 101 770."""
+    return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _unit(unit: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from hpml import course, exercise, gpu, machine, measure, source
 from hpml.exercise import Exercise
 from hpml.gpu import Claim
-from hpml.referee import jail, timing
+from hpml.referee import crew, jail, timing
 from hpml.referee.jail import Died, WarmParent
 from hpml.referee.oracle import Oracle, OracleError
 from hpml.referee.others import Others
@@ -65,6 +65,9 @@ class LabReferee:
         self.measured: dict[tuple[str, ...], Verdict] = {}      # the last measured verdict on the same answers, for predictions
         self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers
         self.lab_hash = exercise.lab_hash(self.lab)
+        for declared in self.declared.values():
+            if isinstance(declared, Exercise) and declared.world == "horovod":
+                crew.parent(self, declared)                     # imports frameworks meanwhile
 
     def worker(self, trusted: bool = False, timing: str = "cpu", preload: Sequence[str] = (), hidden: Sequence[str] = ()) -> Worker:
         """A fresh worker, ready. With `preload` it is forked from a parent that has imported these modules;

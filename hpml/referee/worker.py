@@ -167,9 +167,10 @@ def serve(setup: dict[str, Any]) -> None:
     """Confine this process, then answer the referee until it closes the channel."""
     sock = socket.socket(fileno=setup["socket"])
     arena = mmap.mmap(setup["arena"], setup["arena_bytes"])
-    comm = None
+    comm: Any = None
     if setup.get("rank"):
-        from communicator import comm  # type: ignore[import-not-found]
+        import communicator  # type: ignore[import-not-found]
+        comm = communicator.comm
     confine(setup)
     for module in setup["preload"]:
         __import__(module)

@@ -72,6 +72,7 @@ class Worker:
         self._drain = threading.Thread(target=self._read_output, daemon=True)
         self._drain.start()
         self.base = 0
+        self.prepared: Any = None               # the arguments that a rank was last asked to prepare
 
     def _read_output(self) -> None:
         assert self.process.stdout
