@@ -104,6 +104,7 @@ class Lab(Strict):
     minutes: int = Field(gt=0)
     needs: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()             # of the lab's folder, to lie beside the notebook: scripts that it runs
     exercises: dict[str, Exercise] = Field(default_factory=dict)
 
     @model_validator(mode="after")

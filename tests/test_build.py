@@ -55,6 +55,22 @@ def test_makes_these_files_and_check_agrees(tiny: Path, capsys: pytest.CaptureFi
     assert "written" not in capsys.readouterr().out
 
 
+def test_a_script_of_the_lab_lies_beside_both_notebooks(tiny: Path) -> None:
+    manifest = (tiny / "course.yml").read_text(encoding="utf-8")
+    script = tiny / "labs" / "04-tiny" / "train.py"
+    script.write_text("print(4)\n", encoding="utf-8")
+    for name, said in (("train.py", None), ("gone.py", "cannot be read"), ("exercises.py", "students may"), ("../a", "students may")):
+        changed = manifest.replace("    minutes: 10\n", f"    minutes: 10\n    files: [{name}]\n", 1)
+        (tiny / "course.yml").write_text(changed, encoding="utf-8")
+        course.load.cache_clear()
+        if said is None:
+            made = build.render(course.load().ready())
+            assert made["notebooks/04-tiny/train.py"] == made["solutions/04-tiny/train.py"] == script.read_bytes()
+        else:
+            with pytest.raises(CourseError, match=said):
+                build.render(course.load().ready())
+
+
 def test_two_processes_make_the_same_bytes(tiny: Path) -> None:
     code = "from hpml import build, course, __version__; import sys\n" \
            "for n, c in sorted(build.render(course.load().ready()).items()): sys.stdout.buffer.write(n.encode() + c)"

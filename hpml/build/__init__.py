@@ -33,9 +33,9 @@ def render(labs: Iterable[Lab]) -> Files:
         made[f"solutions/{lab.lab}/{lab.lab}.ipynb"] = notebook.text(solved).encode()
         made[f"notebooks/{lab.lab}/{lab.lab}.ipynb"] = notebook.text(notebook.student(solved)).encode()
         made[f"slides/{lab.lab}.html"] = deck.render(lab, found).encode()
-        for name in notebook.figures(notebook.in_notebook(found)):
+        for name in (*notebook.figures(notebook.in_notebook(found)), *lab.files):
             for folder in ("notebooks", "solutions"):
-                made[f"{folder}/{lab.lab}/{name}"] = (lab.folder / name).read_bytes()
+                made[f"{folder}/{lab.lab}/{name}"] = notebook.beside(lab, name)
     return made
 
 

@@ -29,6 +29,7 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python", "pygments_lexer": "ipython3"},
 }
+TRUSTED = ("lab.py", "exercises.py", "measure.py")      # in a lab's folder, and not for students
 SLOT = re.compile(r"\{\{(\w+)\}\}")
 FIGURE = re.compile(r"!\[[^\]]*\]\(\s*([^)\s]+)|<img\b[^>]*\bsrc=[\"']([^\"']+)")
 
@@ -121,6 +122,16 @@ def figures(cells: Iterable[Cell]) -> list[str]:
     """Names of the files that markdown cells show, in order, each once. Pictures embedded as data do not count."""
     names = (m[1] or m[2] for cell in cells if cell.kind == "markdown" for m in FIGURE.finditer(cell.source))
     return list(dict.fromkeys(name for name in names if not name.startswith("data:")))
+
+
+def beside(lab: Lab, name: str) -> bytes:
+    """A file of the lab's folder that lies beside the notebook: a figure, or one of `files` in course.yml. Never the trusted side."""
+    if not name.startswith("figures/") and ("/" in name or name in TRUSTED):
+        raise CourseError(f"course.yml: {lab.lab} lists the file {name!r}; `files` are scripts of the lab that students may read")
+    try:
+        return (lab.folder / name).read_bytes()
+    except OSError as e:
+        raise CourseError(f"course.yml: {lab.lab} lists the file {name!r}, which cannot be read: {e.strerror}") from None
 
 
 def in_notebook(found: Source) -> list[Cell]:

@@ -1,0 +1,16 @@
+# exercise: read_timeline
+# outcome: wrong
+# shows: That is the mean
+# why: the mean, which the first allreduces spoil
+def read_timeline(text):
+    still_open, spent = {}, {}
+    for event in json.loads(text):
+        row = still_open.setdefault(event["pid"], [])
+        if event["ph"] == "B":
+            row.append((event["name"], event["ts"]))
+        elif event["ph"] == "E":
+            name, begin = row.pop()
+            spent.setdefault(name, []).append((event["ts"] - begin) / 1000)
+    moving = spent["ALLREDUCE"]
+    fused = len(spent.get("MEMCPY_IN_FUSION_BUFFER", [])) / len(moving)
+    return np.array([np.mean(spent["NEGOTIATE_ALLREDUCE"]), np.mean(moving), fused])
