@@ -165,10 +165,11 @@ def test_an_unclear_measurement_is_pending(referee: LabReferee, monkeypatch: pyt
 
 
 def test_no_worker_outlives_a_verdict(referee: LabReferee) -> None:
+    def mine() -> set[str]:
+        return set(Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split())
+    before = mine()
     one(referee, "double", "import threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\ndef double(x): return 2 * x")
-    kept = [*referee.baselines.values(), referee.oracle, *([referee.gemm] if referee.gemm else [])]
-    mine = {int(p) for p in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
-    assert len(mine) <= len(kept)
+    assert mine() <= before
 
 
 def test_a_frameworks_kernel_is_not_an_answer(referee: LabReferee, tmp_path: Path) -> None:
