@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpml.referee.compare import Memory, Problem, Tampered, accept
+from hpml.referee.compare import Memory, Problem, Tampered, accept, alike
 
 BASE = 1 << 20
 TOLERANCE = {"float32": 1e-5}
@@ -85,6 +85,11 @@ def test_tuples_name_their_part() -> None:
 def test_none_in_place_of_a_tuple_asks_for_the_return() -> None:
     found = accept({"type": "NoneType"}, (E, E), TOLERANCE, memory_of(), False, "f")[1]
     assert found is not None and found.message == "`f` returned None. Is a `return` missing?"
+
+
+@pytest.mark.parametrize("other", [None, (E,), (E, E, E), (E, E.T), (E, E.astype(np.float64)), [E, E], E])
+def test_alike_looks_at_form_and_not_at_values(other: Any) -> None:
+    assert alike((E, -E), (E, E)) and not alike(other, (E, E))
 
 
 def test_views_are_told_from_copies() -> None:

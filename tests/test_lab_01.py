@@ -139,6 +139,16 @@ def test_any_best_and_any_worst_case_is_accepted():
     assert not TRUSTED.as_extreme(Case(found.args, forged, found.expected, found.size))
 
 
+def test_the_referee_accepts_another_best_and_worst_case():
+    from hpml.referee.client import Referee
+
+    answer = TEXT.answers["best_and_worst"].replace("picture(best), picture(worst)", "picture(best[::-1]), picture(worst[::-1])")
+    assert answer != TEXT.answers["best_and_worst"]
+    with Referee(purpose="grade") as referee:
+        (verdict,) = referee.judge(LAB.lab, {"best_and_worst": answer}, ["best_and_worst"])
+    assert verdict.passed, verdict.message
+
+
 def test_skipping_tiles_does_not_change_the_product(answers):
     names = dict(answers)
     exec(next(cell.source for cell in TEXT.cells if "def skipping(" in cell.source), names)
