@@ -103,8 +103,8 @@ class Machine(BaseModel):
             return ["The framework that is installed here cannot use the GPU: ./course doctor"] if self.gpu_nodes else []
         g = self.gpu
         return [f"{g.name}, through Keras on {g.backend}: float32 product of {g.gemm_n}×{g.gemm_n} {theme.number(g.gemm)} GFLOP/s, "
-                f"bfloat16 {theme.number(g.gemm_half)}; memory {theme.number(g.copy_gbs)} GB/s; one more small operation {g.launch_us:.1f} µs, "
-                f"a number back on the host {g.round_trip_us:.0f} µs."]
+                f"bfloat16 {theme.number(g.gemm_half)}; memory {theme.number(g.copy_gbs)} GB/s; "
+                f"one more small operation {g.launch_us:.1f} µs, a number back on the host {g.round_trip_us:.0f} µs."]
 
     def rows(self) -> list[tuple[str, str, str]]:
         """What is measured: name, value on one thread, value on all cores."""

@@ -245,3 +245,51 @@ def test_the_control_is_repeated_when_others_come_or_go(referee: LabReferee, mon
     assert referee.control() is not first
     monkeypatch.setattr(resources, "CONTROL_SECONDS", -1.0)
     assert referee.control() is not referee.control()
+
+
+class Dice:
+    """A series whose results are right from the `lucky`-th call on."""
+
+    def __init__(self, lucky: int) -> None:
+        self.lucky, self.calls = lucky, 0
+
+    def fresh(self, calls):
+        return [(self.calls,)]
+
+    def checked(self, inputs):
+        from hpml.referee.compare import Problem
+        from hpml.referee.timing import Rejected
+
+        self.calls += 1
+        if self.calls < self.lucky:
+            raise Rejected(Problem(f"unlucky {self.calls}"), inputs[0], None)
+        return 0.1, ["right"]
+
+
+def test_training_passes_at_the_first_lucky_seed_of_three() -> None:
+    from hpml.referee.answers import Answers
+    from hpml.referee.timing import Rejected
+
+    assert Answers._first_right(Dice(1), 1) == ([(0,)], ["right"])
+    assert Answers._first_right(Dice(3), 3) == ([(2,)], ["right"])
+    for lucky, tries in ((2, 1), (4, 3)):
+        dice = Dice(lucky)
+        with pytest.raises(Rejected, match=f"unlucky {tries}"):
+            Answers._first_right(dice, tries)
+        assert dice.calls == tries
+
+
+def test_a_sentence_from_accepts_says_why_not() -> None:
+    import numpy as np
+
+    from hpml.exercise import Exercise
+    from hpml.referee.timing import Series
+
+    def series(found):
+        declared = Exercise(sample=lambda rng, size: (), oracle=lambda: None, sizes=(), accepts=lambda case: found)
+        return Series(None, declared, "train", {}, np.random.default_rng(0), lambda calls: [])
+    here, there, longer = np.zeros(2), np.ones(2), np.ones(3)
+    assert series("too little")._also_right((), here, there) == "too little"
+    assert series(True)._also_right((), here, there) is True and series(np.bool_(True))._also_right((), here, there) is True
+    assert series(False)._also_right((), here, there) is False
+    assert series("asked only where the shape is right")._also_right((), longer, there) is False

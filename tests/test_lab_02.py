@@ -98,12 +98,13 @@ def test_the_oracle_of_gradients_is_the_derivative():
 
 
 def test_what_is_asked_for_is_three_deviations_below_the_reference():
-    reached = []
-    for seed in range(5):
-        found = case("train", TRUSTED.trained, seed=seed)
-        reached.append(TRUSTED.accuracy(found, found.got))
-        assert TRUSTED.learned(found) is True
-    assert np.mean(reached) - 3 * np.std(reached, ddof=1) > TRUSTED.REACH > 0.5
+    for size in (DECLARED["train"].sizes[0], LAB.exercises["train"].shape):
+        reached = []
+        for seed in range(6):
+            found = case("train", TRUSTED.trained, size, seed)
+            reached.append(100 * TRUSTED.accuracy(found, found.got))
+            assert TRUSTED.learned(found) is True
+        assert np.mean(reached) - 3 * np.std(reached, ddof=1) > size["reach"] >= 50
 
 
 def test_the_given_slow_version_trains_as_the_reference_does(answers):

@@ -56,8 +56,8 @@ def test_what_one_neuron_cannot_do_six_can() -> None:
     assert right(1) < 0.85 and right(6) > 0.97
 
 
-@pytest.mark.parametrize(("arguments", "reason"), [({"data": "moons"}, "clouds, ring"), ({"hidden": 0}, "1 to 16"), ({"hidden": 17}, "1 to 16"),
-                                                   ({"hidden": 2.5}, "whole number"), ({"rate": 5}, "0.01")])
+@pytest.mark.parametrize(("arguments", "reason"), [({"data": "moons"}, "clouds, ring"), ({"hidden": 0}, "1 to 16"),
+                                                   ({"hidden": 17}, "1 to 16"), ({"hidden": 2.5}, "whole number"), ({"rate": 5}, "0.01")])
 def test_what_makes_no_network_is_refused_with_the_reason(arguments: dict[str, Any], reason: str) -> None:
     for make in (widgets.playground, widgets.playground_svg):
         with pytest.raises(ValueError, match=reason):
@@ -99,7 +99,7 @@ PAGE = """<!doctype html><meta charset="utf-8"><style>%s</style><body><div id="h
 %s
 const state = %s, heard = {};
 window.saved = 0;
-window.Net = Net; window.sample = sample;
+window.Net = Net; window.sample = sample; window.again = widget.render;
 window.model = {
   get: (k) => state[k], set: (k, v) => { state[k] = v; (heard[`change:${k}`] ?? []).forEach((f) => f()); },
   save_changes: () => { window.saved += 1; },
@@ -178,7 +178,7 @@ def test_everything_is_reached_with_the_keyboard(page: Any) -> None:
     seen = []
     for _ in range(14):
         page.keyboard.press("Tab")
-        seen.append(page.evaluate("document.activeElement.className || document.activeElement.dataset.name || document.activeElement.ariaLabel"))
+        seen.append(page.evaluate("((e) => e.className || e.dataset.name || e.ariaLabel)(document.activeElement)"))
         assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert seen[:5] == ["clouds", "ring", "corners", "spiral", "plane"]
     assert seen[9:] == ["play", "one", "again", "hidden", "rate"]
@@ -219,6 +219,15 @@ def test_it_fits_a_narrow_page_and_a_dark_one(page: Any) -> None:
     page.wait_for_function("old => document.querySelector('.plane').toDataURL() !== old", arg=light)
     page.set_viewport_size({"width": 360, "height": 900})
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.browser
+def test_it_can_be_drawn_before_it_is_on_the_page(page: Any) -> None:
+    assert page.evaluate("""() => {
+      const el = document.createElement("div");
+      window.again({ model: window.model, el });
+      return el.querySelectorAll(".neurons button").length;
+    }""") == 4
 
 
 @pytest.mark.browser
