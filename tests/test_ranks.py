@@ -165,6 +165,7 @@ def test_training_that_is_not_full_batch_training_is_found_out(referee: LabRefer
 
 def test_scaling_efficiency_is_measured_against_copies_that_do_not_talk(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "QUIET", 1.0)                       # this machine may be busy: what counts here is what is measured
+    monkeypatch.setattr(timing, "QUIET_RANKS", 1.0)
     verdict = one(referee, "train", referee.source.answers["train"])
     measured = verdict.measured[0]
     assert (measured.target, measured.versus, measured.clock) == ("efficiency", "independent_copies", "wall")

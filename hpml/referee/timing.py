@@ -36,6 +36,8 @@ ENOUGH_SECONDS = 1.0
 CONTROL_PAIRS = 10
 BUDGET = 15.0               # seconds of wall time for one target
 CLOCK_RISES = 0.5           # seconds of work after which a GPU runs at its full clock
+QUIET_RANKS = 0.05          # the same for several ranks on all cores, where the referee itself must run beside them
+BUDGET_RANKS = 30.0         # seconds: their blocks are long, and so is the oracle's single-process run that verifies each
 QUIET = 0.02                # by the clock on the wall: the largest share of its time that the baseline may wait for a core
 
 Expect = Callable[[list[tuple[Any, ...]]], list[Any]]
@@ -208,6 +210,7 @@ def pairs(student: Series, baseline: Series, target: Target, kind: str, rng: np.
     logs: list[float] = []
     waiting: list[float] = []
     wall = student.exercise.timing != "cpu"
+    budget = budget if kind != "efficiency" else max(budget, BUDGET_RANKS)
     disturbed = False
     began = clock()
     while True:
@@ -223,7 +226,7 @@ def pairs(student: Series, baseline: Series, target: Target, kind: str, rng: np.
         logs.append(math.log(b / s))
         if wall:
             waiting.append(baseline.waiting)
-            disturbed = math.fsum(waiting) / len(waiting) > QUIET
+            disturbed = math.fsum(waiting) / len(waiting) > (QUIET_RANKS if kind == "efficiency" else QUIET)
         found = measure.interval(logs)
         spent = clock() - began
         enough = len(logs) >= ENOUGH_PAIRS or (len(logs) >= LEAST_PAIRS and spent > ENOUGH_SECONDS)

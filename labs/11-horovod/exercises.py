@@ -155,13 +155,13 @@ def network() -> Any:
         return layers.GroupNormalization(4)(x)
 
     inputs = keras.Input((28, 28, 1))
-    x = layers.ReLU()(norm(conv(inputs, WIDTHS[0])))
+    x = layers.Activation("silu")(norm(conv(inputs, WIDTHS[0])))
     for width in WIDTHS:
         stride = 1 if width == WIDTHS[0] else 2
-        y = layers.ReLU()(norm(conv(x, width, stride)))
+        y = layers.Activation("silu")(norm(conv(x, width, stride)))
         y = norm(conv(y, width))
         shortcut = x if stride == 1 else conv(x, width, 2, size=1)
-        x = layers.ReLU()(layers.add([shortcut, y]))
+        x = layers.Activation("silu")(layers.add([shortcut, y]))
     return keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
 
 

@@ -90,7 +90,7 @@ worker.**
 
 Look at the speeds as well. Nobody waited for anybody, so what two copies manage *together* is the most that two
 workers could ever do on this machine. We call it the **ceiling**. Is it twice the speed of one? On the machine of this
-text it is {{ceiling}} times: two cores share caches, memory and power.
+text it is {{ceiling}} times. Where cores share a cache, the memory or the power budget, it is less.
 
 ## 2. Who am I?
 
@@ -282,6 +282,10 @@ of its own b pictures. Then $L_r$ depends on how the pictures were dealt out, an
 live with it, or they compute these means over all workers, too, with one more allreduce in every layer. Our ResNet
 uses *group* normalisation: it looks at one picture at a time. So we can ask for equality, and check it.
 
+One more trap lies in ReLU. It has a kink at 0, and rounding alone can push a number over it. Its gradient then jumps from 0 to
+1, and two trainings that should agree part ways for no reason of yours. So this network uses *SiLU*, $x \cdot \sigma(x)$,
+which looks like ReLU with a rounded corner.
+
 Here is the network. `backward` returns the loss and the gradients for one worker's pictures, `descend` makes a step of
 gradient descent with momentum. Both take and return NumPy arrays, so that you see what travels.
 """
@@ -301,13 +305,13 @@ def resnet(widths=(16, 32, 64), classes=10):
         return layers.GroupNormalization(4)(x)
 
     inputs = keras.Input((28, 28, 1))
-    x = layers.ReLU()(norm(conv(inputs, widths[0])))
+    x = layers.Activation("silu")(norm(conv(inputs, widths[0])))
     for width in widths:
         stride = 1 if width == widths[0] else 2
-        y = layers.ReLU()(norm(conv(x, width, stride)))
+        y = layers.Activation("silu")(norm(conv(x, width, stride)))
         y = norm(conv(y, width))
         shortcut = x if stride == 1 else conv(x, width, 2, size=1)
-        x = layers.ReLU()(layers.add([shortcut, y]))
+        x = layers.Activation("silu")(layers.add([shortcut, y]))
     return keras.Model(inputs, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
 
 made = []
@@ -364,8 +368,8 @@ r"""
 Everything is there. An epoch, on every worker: take rank 0's weights; for each row of my shard compute gradients,
 average them, and make the step. Velocities begin at zero.
 
-**Predict.** Your `train` will run on two workers, with 128 pictures a step each, against its own ceiling: two copies
-that do the same work and say nothing. What percentage of the ceiling's speed will it reach? A step takes some 80 ms of
+**Predict.** Your `train` will run on two workers, with 64 pictures a step each, against its own ceiling: two copies
+that do the same work and say nothing. What percentage of the ceiling's speed will it reach? A step takes some 40 ms of
 arithmetic. The message is the one that you have just computed; local memory moves some gigabytes a second.
 """
 
@@ -755,8 +759,8 @@ timeline, and whether the bytes that you have predicted could explain the sendin
 # %% [markdown] manual="explain_efficiency"
 r"""
 One worker managed {{one}} pictures a second, so two should manage twice that. Two copies that say nothing reached
-{{copies}}, {{ceiling}} times one worker: the machine itself takes the difference, since both cores share the memory
-bandwidth, a cache and the power budget, and neither Horovod nor my code has any part in it. With averaging they
+{{copies}}, {{ceiling}} times one worker: what is missing to 2, or what the weather of a shared machine adds, is the machine's own
+doing, for its cores share memory bandwidth, a cache and the power budget. Neither Horovod nor my code has any part in it. With averaging they
 reached {{grouped}}, {{efficiency}} % of the ceiling: this is what talking costs. The timeline says that an allreduce
 waits {{waiting}} ms and takes {{moving}} ms. Waiting is not the network's fault: the two workers do not finish their
 backward passes at the same moment, and they look for news of each other only about every millisecond. Sending

@@ -77,13 +77,13 @@ def resnet(widths=(16, 32, 64), classes=10):
         return layers.GroupNormalization(4)(x)
 
     inputs = keras.Input((28, 28, 1))
-    x = layers.ReLU()(norm(conv(inputs, widths[0])))
+    x = layers.Activation("silu")(norm(conv(inputs, widths[0])))
     for width in widths:
         stride = 1 if width == widths[0] else 2
-        y = layers.ReLU()(norm(conv(x, width, stride)))
+        y = layers.Activation("silu")(norm(conv(x, width, stride)))
         y = norm(conv(y, width))
         shortcut = x if stride == 1 else conv(x, width, 2, size=1)
-        x = layers.ReLU()(layers.add([shortcut, y]))
+        x = layers.Activation("silu")(layers.add([shortcut, y]))
     return keras.Model(inputs, layers.Dense(classes)(layers.GlobalAveragePooling2D()(x)))
 
 

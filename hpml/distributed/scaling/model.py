@@ -22,10 +22,10 @@ def resnet(keras: Any) -> Any:
         return layers.GroupNormalization(4)(x)
 
     inputs = layers.Input((SIDE, SIDE, CHANNELS))
-    x = layers.ReLU()(norm(conv(inputs, WIDTHS[0])))
+    x = layers.Activation("silu")(norm(conv(inputs, WIDTHS[0])))
     for width in WIDTHS:
         stride = 1 if width == WIDTHS[0] else 2
         shortcut = x if stride == 1 else conv(x, width, stride, size=1)
-        y = norm(conv(layers.ReLU()(norm(conv(x, width, stride))), width))
-        x = layers.ReLU()(layers.Add()([shortcut, y]))
+        y = norm(conv(layers.Activation("silu")(norm(conv(x, width, stride))), width))
+        x = layers.Activation("silu")(layers.Add()([shortcut, y]))
     return keras.Model(inputs, layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x)))

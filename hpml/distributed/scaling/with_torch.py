@@ -23,18 +23,18 @@ class Block(nn.Module):
     def __init__(self, before: int, width: int) -> None:
         super().__init__()
         stride = 1 if before == width else 2
-        self.body = nn.Sequential(conv(before, width, stride), norm(width), nn.ReLU(), conv(width, width), norm(width))
+        self.body = nn.Sequential(conv(before, width, stride), norm(width), nn.SiLU(), conv(width, width), norm(width))
         self.shortcut = nn.Identity() if stride == 1 else conv(before, width, stride, size=1)
 
     def forward(self, x: Any) -> Any:
-        return torch.relu(self.shortcut(x) + self.body(x))
+        return nn.functional.silu(self.shortcut(x) + self.body(x))
 
 
 def resnet() -> nn.Sequential:
     """The network of model.py."""
     blocks = [Block(a, b) for a, b in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False)]
     top = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], CLASSES)]
-    return nn.Sequential(conv(CHANNELS, WIDTHS[0]), norm(WIDTHS[0]), nn.ReLU(), *blocks, *top)
+    return nn.Sequential(conv(CHANNELS, WIDTHS[0]), norm(WIDTHS[0]), nn.SiLU(), *blocks, *top)
 
 
 def main() -> None:
