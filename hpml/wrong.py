@@ -55,7 +55,7 @@ def complaints(wrong: Wrong, verdicts: list[Verdict]) -> list[str]:
     out = []
     for v in verdicts:
         if v.exercise != wrong.exercise:
-            if not v.passed:
+            if not (v.passed or v.outcome.pending):
                 out.append(f"{v.exercise} fails too: {v.outcome}")
             continue
         said = f"{v.message} {v.hint or ''} {' '.join(v.notes)}"
