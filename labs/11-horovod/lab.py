@@ -759,14 +759,14 @@ timeline, and whether the bytes that you have predicted could explain the sendin
 # %% [markdown] manual="explain_efficiency"
 r"""
 One worker managed {{one}} pictures a second, so two should manage twice that. Two copies that say nothing reached
-{{copies}}, {{ceiling}} times one worker: what is missing to 2, or what the weather of a shared machine adds, is the machine's own
-doing, for its cores share memory bandwidth, a cache and the power budget. Neither Horovod nor my code has any part in it. With averaging they
-reached {{grouped}}, {{efficiency}} % of the ceiling: this is what talking costs. The timeline says that an allreduce
-waits {{waiting}} ms and takes {{moving}} ms. Waiting is not the network's fault: the two workers do not finish their
-backward passes at the same moment, and they look for news of each other only about every millisecond. Sending
-{{kilobytes}} kB through memory at some GB/s takes a fraction of a millisecond, so the bytes explain only a part of the
-{{moving}} ms; the rest is the copying in and out of the fusion buffer, the two rounds of the ring, and threads that
-share one core with the arithmetic.
+{{copies}}, {{ceiling}} times one worker: what is missing to 2, or what the weather of a shared machine adds, is the
+machine's own doing, for its cores share memory bandwidth, a cache and the power budget. Neither Horovod nor my code
+has any part in it. With averaging they reached {{grouped}}, {{efficiency}} % of the ceiling: this is what talking
+costs. The timeline says that an allreduce waits {{waiting}} ms and takes {{moving}} ms. Waiting is not the network's
+fault: the two workers do not finish their backward passes at the same moment, and they look for news of each other
+only about every millisecond. Sending {{kilobytes}} kB through memory at some GB/s takes a fraction of a millisecond,
+so the bytes explain only a part of the {{moving}} ms; the rest is the copying in and out of the fusion buffer, the
+two rounds of the ring, and threads that share one core with the arithmetic.
 """
 
 # %% [markdown] slide="slide"
