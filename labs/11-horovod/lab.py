@@ -374,7 +374,7 @@ arithmetic. The message is the one that you have just computed; local memory mov
 """
 
 # %% predict="efficiency"
-predict("efficiency", 92)
+predict("efficiency", 86)
 
 # %% [markdown]
 r"""
