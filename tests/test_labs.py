@@ -99,7 +99,7 @@ def test_a_wrong_answer_fails_exactly_its_named_check(name: str, file: str, refe
     lab = course.load().lab(name)
     w = wrong.parse(lab.folder / "wrong" / file, lab)
     answers = source.read(lab).answers | {w.exercise: w.source}
-    later = [n for n in wrong.dependents(lab, w.exercise) if not lab.exercises[n].shape]     # the measured ones: below
+    later = [n for n in wrong.dependents(lab, w.exercise) if lab.exercises[n].kind == "code" and not lab.exercises[n].shape]
     verdicts = judged(referee, name, answers, [w.exercise, *later])
     assert wrong.complaints(w, verdicts) == []
     own = verdicts[0]

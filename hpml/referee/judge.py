@@ -74,7 +74,7 @@ class Submission(Answers):
                                                                             "This is not your fault, and nothing is lost."))
             verdict.seconds = round(time.monotonic() - began, 3)
             self.verdicts[name] = verdict
-            if verdict.passed and verdict.measured:
+            if verdict.measured and (verdict.passed or verdict.outcome is Outcome.TOO_NOISY):
                 self.referee.measured[self.fingerprint(name)] = verdict
         return self.verdicts[name]
 
@@ -282,7 +282,7 @@ class Submission(Answers):
         measured, notes = {}, []
         for used in declared.uses:
             measured[used] = self.referee.measured.get(self.fingerprint(used)) or self.verdict(used)
-            if not measured[used].passed:
+            if not (measured[used].passed or measured[used].outcome is Outcome.TOO_NOISY):      # that was right, and is measured
                 measured[used] = reference(self.referee, used)
                 notes.append(f"Your `{used}` is not there yet, so this compares with ours.")
         truth = declared.truth(measured)
