@@ -353,14 +353,15 @@ eight sentences.
 
 # %% [markdown] manual="explain_batch"
 r"""
-For one picture every weight is fetched for two operations: 0.5 FLOP per byte, and the ridge point of this machine is at
-about {{ridge}}. So the time is that of moving 0.4 MB, however fast the processor multiplies: {{single}} for one picture.
-With N pictures the same fetch, and from two pictures on the same copy, serves N times the work, N/2 FLOP per byte, and
-the time for one picture falls. It stops falling where arithmetic becomes the limit, some way above the N at which N/2
-passes the ridge point: at N = 256 a picture takes {{company}}, near the dashed line. The points can lie below the dotted line, because 0.4 MB fits into a cache: from the
-second call on the weights do not come from memory at all, and a cache is faster. For training I would take a batch of 64
-or more, since throughput is all that counts there. Somebody who waits should get a batch of 1, or of the few who happen
-to ask at the same time: collecting 256 questions would make the first one wait for the last, to save microseconds.
+For one picture every weight is fetched for two operations: 0.5 FLOP per byte, and the ridge point of this machine is
+at about {{ridge}}. So the time is that of moving 0.4 MB, however fast the processor multiplies: {{single}} for one
+picture. With N pictures the same fetch, and from two pictures on the same copy, serves N times the work, N/2 FLOP per
+byte, and the time for one picture falls. It stops falling where arithmetic becomes the limit, some way above the N at
+which N/2 passes the ridge point: at N = 256 a picture takes {{company}}, near the dashed line. The points can lie
+below the dotted line, because 0.4 MB fits into a cache: from the second call on the weights do not come from memory
+at all, and a cache is faster. For training I would take a batch of 64 or more, since throughput is all that counts
+there. Somebody who waits should get a batch of 1, or of the few who happen to ask at the same time: collecting 256
+questions would make the first one wait for the last, to save microseconds.
 """
 
 # %% [markdown] slide="slide"
