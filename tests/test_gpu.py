@@ -106,14 +106,14 @@ def test_wrong_without_a_gpu_is_wrong(referee: LabReferee, none_here: None) -> N
 
 
 def test_tensors_go_through_the_clock_as_on_a_gpu(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole path of a GPU exercise, with the processor in the GPU's place: it may be too busy for a verdict, but not for a ratio."""
+    """The whole path of a GPU exercise, with the processor in the GPU's place: it may be too busy for a verdict, and how fast it is does not matter."""
     monkeypatch.setattr(referee, "gpu", lambda: 0)
     monkeypatch.setattr(gpu, "nodes", list)
     monkeypatch.setattr(gpu, "backend", lambda: "tensorflow")
     found = verdict(referee, solution(referee))
-    assert found.outcome in (Outcome.PASS, Outcome.TOO_NOISY), found.message
+    assert found.outcome in (Outcome.PASS, Outcome.PARTIAL, Outcome.TOO_NOISY) and found.score >= 1, found.message
     measured = found.measured[0]
-    assert measured.clock == "gpu" and measured.full == 1.3 and measured.ratio > 3
+    assert measured.clock == "gpu" and measured.full == 1.3 and len(measured.samples) >= timing.LEAST_PAIRS
 
 
 def test_targets_of_the_machine_class() -> None:
