@@ -106,7 +106,7 @@ def test_wrong_without_a_gpu_is_wrong(referee: LabReferee, none_here: None) -> N
 
 
 def test_tensors_go_through_the_clock_as_on_a_gpu(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole path of a GPU exercise, with the processor in the GPU's place: it may be too busy for a verdict, and how fast it is does not matter."""
+    """The whole path of a GPU exercise, with the processor in the GPU's place: how fast that is does not matter."""
     monkeypatch.setattr(referee, "gpu", lambda: 0)
     monkeypatch.setattr(gpu, "nodes", list)
     monkeypatch.setattr(gpu, "backend", lambda: "tensorflow")
