@@ -108,12 +108,41 @@ def test_waiting_does_not_matter_to_the_processor_clock() -> None:
     assert timing.pairs(s, b, TARGET, "speedup", rng, clock=clock)[1] is False
 
 
-@pytest.mark.parametrize(("drift", "honest"), [(0, True), (50_000, True), (timing.STILL_NS, True), (timing.STILL_NS + 1, False)])
-def test_frozen_is_frozen_but_for_leaving_the_core(drift: int, honest: bool) -> None:
-    worker = SimpleNamespace(cpu_ns=lambda: 1_000_000 + drift)
-    one = timing.Series(worker, None, "f", {}, np.random.default_rng(0), lambda calls: [])      # type: ignore[arg-type]
-    if honest:
-        one._still(1_000_000)
-    else:
-        with pytest.raises(timing.Tampered, match="went on while it was frozen"):
-            one._still(1_000_000)
+class Books:
+    """A worker whose block takes 5 ms of processor time; the kernel books a part of that late, or it went on while it was frozen."""
+
+    def __init__(self, early: int = 0, late: int = 0) -> None:
+        self.early, self.late, self.stage, self.reads = early, late, 0, 0
+        self.arena = np.zeros(4096, np.uint8)
+
+    def ask(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+        if "go" in request:
+            self.stage = 1
+        return {"done": []}
+
+    def cpu_ns(self) -> int:
+        self.reads += 1
+        total = 1_000_000 + self.early * (self.reads > 1) + 5_000_000 * self.stage
+        return total + self.late * (self.reads > 3)             # before, at the start, after; and once more when all is verified
+
+    def waited_ns(self) -> int:
+        return 0
+
+
+def seconds(timing_: str, **moved: int) -> float:
+    exercise = SimpleNamespace(timing=timing_, seconds=1.0)
+    one = timing.Series(Books(**moved), exercise, "f", {}, np.random.default_rng(0), lambda calls: [])     # type: ignore[arg-type]
+    return one.checked([])[0]
+
+
+def test_what_is_booked_on_a_frozen_worker_is_counted_and_accuses_nobody() -> None:
+    assert seconds("cpu") == pytest.approx(5e-3)
+    assert seconds("cpu", early=4_000_000) == pytest.approx(9e-3)           # work before the start
+    assert seconds("cpu", late=4_000_000) == pytest.approx(9e-3)            # work after the answer
+    assert seconds("wall", early=4_000_000, late=8_000_000) >= 12e-3        # nobody gains by any clock
+
+
+@pytest.mark.parametrize("moved", [{"early": timing.LATE_NS + 1}, {"late": timing.LATE_NS + 1}])
+def test_more_than_the_kernel_books_late_is_work_in_the_dark(moved: dict[str, int]) -> None:
+    with pytest.raises(timing.Tampered, match="went on while it was frozen"):
+        seconds("cpu", **moved)
