@@ -73,7 +73,7 @@ def f(how):
 
 
 def test_waiting_for_a_core_is_seen(worker: Worker) -> None:
-    """Four threads on one core: the first waits while the others run."""
+    """Four threads on one core: the first waits while the others run; but nobody else has their core."""
     load(worker, """
 import threading, time
 import numpy as np
@@ -90,7 +90,10 @@ def f():
 """)
     waited, ran = worker.waited_ns(), worker.cpu_ns()
     assert "done" in call(worker)
-    assert worker.waited_ns() - waited > 0.1 * (worker.cpu_ns() - ran)
+    took = worker.cpu_ns() - ran
+    assert worker.waited_ns() - waited > 0.1 * took
+    assert worker.lost_ns(waited, ran, took // worker.cores) == 0
+    assert worker.lost_ns(waited, ran, 2 * took // worker.cores) > 0.1 * took       # as if others had had it for half of the time
 
 
 def test_no_network_no_course_no_neighbours(worker: Worker) -> None:

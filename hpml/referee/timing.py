@@ -27,6 +27,7 @@ from hpml.referee.workers import Stubborn, Worker
 from hpml.verdict import Measured
 
 BLOCK = 0.02                # seconds: short calls are repeated until a block takes about this long
+WALL_BLOCK = 0.1            # by the clock on the wall: waking and stopping threads on several cores is a smaller part of it
 LATE_NS = 20_000_000        # the kernel books a thread's time at the next tick or when it leaves its core: at most five ticks later
 MOST_CALLS = 64
 MOST_PAIRS = 60
@@ -38,7 +39,7 @@ BUDGET = 15.0               # seconds of wall time for one target
 CLOCK_RISES = 0.5           # seconds of work after which a GPU runs at its full clock
 QUIET_RANKS = 0.05          # the same for several ranks on all cores, where the referee itself must run beside them
 BUDGET_RANKS = 30.0         # seconds: their blocks are long, and so is the oracle's single-process run that verifies each
-QUIET = 0.02                # by the clock on the wall: the largest share of its time that the baseline may wait for a core
+QUIET = 0.02                # by the clock on the wall: the largest share of its cores' time that the baseline may lose to others
 
 Expect = Callable[[list[tuple[Any, ...]]], list[Any]]
 
@@ -75,7 +76,7 @@ class Series:
         self.calls = 1
         self.overhead = 0.0
         self.preparing = 0.0                # seconds that the last block's inputs took to get onto the device
-        self.waiting = 0.0                  # share of the last block's wall time in which threads waited for a core
+        self.waiting = 0.0                  # share of its cores' time in the last block that it wanted and others had
         self._specs: list[list[dict[str, Any]]] | None = None
         self._after = 0
 
@@ -109,12 +110,12 @@ class Series:
             before = worker.cpu_ns()
             arrays.write(worker.arena, specs, inputs)
         early = self._booked(before)
-        waited = worker.waited_ns()
+        waited, ran = worker.waited_ns(), worker.cpu_ns()
         wall = time.perf_counter_ns()
         answer = worker.ask({"go": True}, self.exercise.seconds * max(1, len(inputs)))
         wall = time.perf_counter_ns() - wall
         self._after = worker.cpu_ns()
-        self.waiting = max(0, worker.waited_ns() - waited) / wall
+        self.waiting = worker.lost_ns(waited, ran, wall) / (worker.cores * wall)
         if "failed" in answer:
             if not isinstance(answer["failed"], dict):
                 raise Tampered("a malformed failure")
@@ -187,7 +188,8 @@ class Series:
             self.block()
         once = min(self.block() for _ in range(2))
         each = sum(a.nbytes for a in self.fresh(1)[0] if isinstance(a, np.ndarray)) + 1
-        self.calls = max(1, min(MOST_CALLS, math.ceil(BLOCK / once), self.worker.arena.size // (2 * each)))
+        long = BLOCK if self.exercise.timing == "cpu" else WALL_BLOCK
+        self.calls = max(1, min(MOST_CALLS, math.ceil(long / once), self.worker.arena.size // (2 * each)))
         self.block()
 
 

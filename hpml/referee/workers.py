@@ -49,6 +49,7 @@ class Worker:
         self.backend = backend
         self.ends = time.monotonic() + lifetime
         self.frozen = False
+        self.cores = len(cores or os.sched_getaffinity(0))
         self.sock, theirs = socket.socketpair()
         self.arena_fd = os.memfd_create("hpml-arena", os.MFD_ALLOW_SEALING)
         os.ftruncate(self.arena_fd, ARENA)
@@ -169,6 +170,13 @@ class Worker:
                     with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/task/{task}/schedstat") as stat:
                         total += int(stat.read().split()[1])
         return total
+
+    def lost_ns(self, waited: int, ran: int, wall: int) -> int:
+        """Core time in ns that the jail wanted and others had, in `wall` ns since `waited_ns` and `cpu_ns` showed `waited` and `ran`.
+
+        Its threads also wait while others of its own run; that takes nothing from it.
+        """
+        return max(0, min(self.waited_ns() - waited, self.cores * wall - (self.cpu_ns() - ran)))
 
     def memory(self, field: str) -> int:
         """A field of /proc/PID/status (VmRSS, VmHWM), summed over the jail, in bytes."""

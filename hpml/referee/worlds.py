@@ -165,8 +165,8 @@ class Together(World):
         self.prepare(inputs)
         before = [(worker.waited_ns(), worker.cpu_ns()) for worker in self.workers]
         done = self.all([{"go": True}] * self.size, "done", exercise.seconds)
-        lost = [self._lost(rank, *was) for rank, was in enumerate(before)]
-        self.waiting = sum(lost) / sum(self._took.values())
+        lost = sum(worker.lost_ns(*before[rank], int(1e9 * self._took[rank])) for rank, worker in enumerate(self.workers))
+        self.waiting = lost / 1e9 / sum(self._took.values())
         outputs = []
         for rank, one in enumerate(done):
             with self.blaming(rank):
@@ -174,15 +174,6 @@ class Together(World):
         crossed, self._bytes = self._bytes, self._loopback()
         self.counters = {"loopback_bytes": self._bytes - crossed} if self.countable else {}
         return outputs
-
-    def _lost(self, rank: int, waited: int, ran: int) -> float:
-        """Seconds in which a rank wanted its core and its core did not work for it.
-
-        Its threads also wait while others of its own run, Horovod's own thread above all; that takes nothing from it.
-        """
-        worker = self.workers[rank]
-        waited, ran = worker.waited_ns() - waited, worker.cpu_ns() - ran
-        return max(0.0, min(waited / 1e9, self._took[rank] - ran / 1e9))
 
     def _loopback(self) -> int:
         """Bytes that have crossed the ranks' loopback, as the kernel counts them. They stand frozen."""
