@@ -108,7 +108,7 @@ class LabReferee:
         if (name, versus) not in self.baselines or self.baselines[name, versus].worker.closed:
             declared = self.declared[name]
             assert isinstance(declared, Exercise)
-            worker = self.worker(trusted=True, timing=declared.timing, preload=declared.preload if declared.timing == "gpu" else ())
+            worker = self.worker(trusted=True, timing=declared.timing, preload=declared.preload)
             try:
                 answer = worker.ask({"load": {"cells": [[versus, "import numpy as np\n" + declared.baseline_source(versus)]],
                                               "function": declared.baselines[versus].__name__}}, 120)
@@ -119,7 +119,7 @@ class LabReferee:
                 series.warm_up(series.empty_block())
             except (Died, Stubborn, TimedOut, ProtocolError) as e:
                 worker.close()
-                raise OracleError(f"baseline {versus} of {name}: {e} {worker.printed()[-300:]}") from None
+                raise OracleError(f"baseline {versus} of {name}: {e or type(e).__name__} {worker.printed()[-300:]}") from None
             self.baselines[name, versus] = series
         series = self.baselines[name, versus]
         series.rng = rng
