@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import functools
 import os
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 ROOT = Path(os.environ.get("HPML_ROOT") or Path(__file__).resolve().parent.parent)
 
@@ -105,7 +106,15 @@ class Lab(Strict):
     needs: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     files: tuple[str, ...] = ()             # of the lab's folder, to lie beside the notebook: scripts that it runs
+    due: datetime.datetime | None = Field(default=None, exclude=True)   # UTC where no offset is said; no verdict depends on it
     exercises: dict[str, Exercise] = Field(default_factory=dict)
+
+    @field_validator("due", mode="before")
+    @classmethod
+    def _with_time(cls, said: Any) -> Any:
+        if isinstance(said, datetime.date) and not isinstance(said, datetime.datetime):
+            raise ValueError(f"say the time of day as well, such as {said} 23:59")
+        return said
 
     @model_validator(mode="after")
     def _written(self) -> Lab:
@@ -122,9 +131,24 @@ class Lab(Strict):
         return sum(e.points for e in self.exercises.values())
 
 
+class Engine(Strict):
+    """Where `hpml grade --engine slurm` runs, as Slurm's sbatch understands it."""
+
+    partition: str | None = None
+    account: str | None = None
+    nodes: int = Field(default=1, gt=0)
+    cores: int = Field(default=4, gt=0)                 # of each node, and the jobs that it judges side by side
+    memory: str = "16 GB"                               # of each node; 3 GB for each core are enough for a framework
+    gpus: int = Field(default=0, ge=0)                  # of each node
+    time_limit: str = "04:00:00"
+    interface: str | None = None                        # the network between the nodes, such as ib0
+    directives: tuple[str, ...] = ()                    # further options of sbatch
+
+
 class Course(Strict):
     title: str
     jail: Literal["auto", "bubblewrap", "none"] = "auto"
+    engine: Engine = Engine()
     parts: dict[int, str]
     labs: tuple[Lab, ...]
 
@@ -200,7 +224,7 @@ def _good_keys(path: tuple[Any, ...]) -> list[str]:
     models: dict[int, type[Strict]] = {0: Course, 2: Lab, 4: Exercise}
     if len(path) == 5:
         return ["over", "of", "start", "full", "gpu"]
-    model = models.get(len(path))
+    model = Engine if path[:1] == ("engine",) else models.get(len(path))
     return list(model.model_fields) if model else []
 
 

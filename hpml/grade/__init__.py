@@ -17,35 +17,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hpml import course
 from hpml.course import CourseError, Lab, nearest
+from hpml.grade import jobs as work
+from hpml.grade.jobs import GIVE_UP, Engine, Job, Judge, NoJail, Stopped, verdict_on
 from hpml.verdict import Outcome, Verdict
-
-Judge = Callable[[str, dict[str, str], list[str]], list[Verdict]]      # (lab, answers, which) → their verdicts
-RETRIES = (Outcome.TOO_NOISY, Outcome.INFRASTRUCTURE)                  # queued once more before they are pending
-GIVE_UP = 3                                                            # jobs in a row without a referee
-
-
-class NoJail(CourseError):
-    """Students' code would run unguarded."""
-
-
-class Stopped(CourseError):
-    """The referee fails again and again."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the referee has to say about one student: `exercises` of `answers`."""
-
-    student: str
-    answers: dict[str, str]
-    exercises: list[str]
 
 
 @dataclass
@@ -60,92 +42,110 @@ class Graded:
 
     def summary(self, lab: Lab) -> dict[str, Any]:
         """What `--json` prints of it."""
+        from hpml.grade import record
         exercises = [{**v.summary(), "score": self.marks[n].score, "pending": self.marks[n].pending, "by_hand": self.marks[n].by_hand}
                      for n, v in self.verdicts.items() if n in self.marks]
-        return {"student": self.student, "lab": lab.lab, "total": sum(m.score or 0.0 for m in self.marks.values()), "max": lab.points,
-                "pending": [n for n, m in self.marks.items() if m.pending], "fault": self.fault, "notes": self.notes,
-                "exercises": exercises}
-
-
-def map_jobs(judge: Judge, lab: Lab, jobs: Iterable[Job]) -> Iterator[tuple[Job, list[Verdict]]]:
-    """Run every job; what was too noisy or failed on our side comes a second time, after all others."""
-    from hpml.referee.client import RefereeError
-    again: list[Job] = []
-    failures = 0
-
-    def run(job: Job) -> list[Verdict]:
-        nonlocal failures
-        try:
-            verdicts = judge(lab.lab, job.answers, job.exercises)
-            failures = 0
-            return verdicts
-        except (RefereeError, CourseError) as e:
-            failures += 1
-            if failures >= GIVE_UP:
-                raise Stopped(f"The referee failed {failures} times in a row, so grading stopped: {e} What was graded is kept; "
-                              "run the same command again when this is mended.") from None
-            return [verdict_on(lab, name, Outcome.INFRASTRUCTURE, f"The referee could not check `{name}`: {e} This is not your fault, "
-                                                                 "and nothing is lost.") for name in job.exercises]
-
-    for job in jobs:
-        verdicts = run(job)
-        yield job, verdicts
-        if retry := [v.exercise for v in verdicts if v.outcome in RETRIES]:
-            again.append(Job(job.student, job.answers, retry))
-    for job in again:
-        yield job, run(job)
-
-
-def verdict_on(lab: Lab, name: str, outcome: Outcome, message: str, hint: str | None = None) -> Verdict:
-    """A verdict that needs no referee."""
-    return Verdict(lab=lab.lab, exercise=name, outcome=outcome, score=0.0, max_score=lab.exercises[name].points, message=message, hint=hint)
+        return {"student": self.student, "lab": lab.lab, "total": record.total(self.marks), "max": lab.points,
+                "late_penalty": self.marks.late.penalty, "pending": [n for n, m in self.marks.items() if m.pending],
+                "fault": self.fault, "notes": self.notes, "exercises": exercises}
 
 
 class Grading:
     """One run of `hpml grade` over a course folder."""
 
     def __init__(self, lab: Lab, folder: Path, judge: Judge, *, db: str | None = None, exercises: Iterable[str] | None = None,
-                 force: bool = False, unjailed: bool = False) -> None:
+                 force: bool = False, unjailed: bool = False, execute: bool = False, wait: bool = False,
+                 engine: Callable[[], Engine] | None = None) -> None:
+        """`judge` judges one student after the other, unless there is an `engine`, which is made when its turn has come."""
         from hpml.grade import collect, journal, record
         self.lab, self.folder, self.judge, self.force, self.unjailed = lab, folder, judge, force, unjailed
+        self.execute, self.wait, self.engine = execute, wait, engine
         self.exercises = list(lab.exercises) if exercises is None else list(exercises)
-        self.db = db or record.default_url(folder)
+        self.db = record.url(folder, db)
         self.release = collect.release(lab, folder)
         self.journal = journal.Journal(folder, lab)
+        self._apart: set[str] | None = None
 
     def run(self, students: list[str], seen: Callable[[Graded], None]) -> list[Graded]:
         """Grade these students; `seen` is called after each. Raises CourseError; what was done until then stands."""
-        from hpml.grade import collect, journal, record
+        from hpml.grade import collect, engine, journal, record
         done: dict[str, Graded] = {}
-        with journal.lock(self.folder), record.Gradebook(self.db, self.release) as book:
-            waiting: dict[str, collect.Submission] = {}
+        waiting: dict[str, tuple[collect.Submission, int]] = {}         # how many of their jobs are out
+        ready: deque[collect.Submission] = deque()
+        with journal.lock(self.folder, self.wait), record.Gradebook(self.db, self.release, self.folder) as book:
+            journal.tidy(self.folder, self.lab, students)
+            runs = self.engine() if self.engine else engine.Serial(self.judge)
+
+            def write() -> None:
+                while ready and not runs.measuring:
+                    found = ready.popleft()
+                    first = found.student not in done
+                    done[found.student] = self._write(found, book)
+                    if first:
+                        seen(done[found.student])
 
             def jobs() -> Iterator[Job]:
                 for student in students:
                     found = collect.collect(self.folder, student, self.release, self.db)
-                    open_ = self._without_referee(found)
-                    if open_:
-                        waiting[student] = found
-                        yield Job(student, found.answers, open_)
+                    todo = self._jobs(found, runs)
+                    if todo:
+                        waiting[student] = found, len(todo)
+                        yield from todo
                     else:
-                        done[student] = self._write(found, book)
-                        seen(done[student])
+                        ready.append(found)
+                        write()
 
             try:
-                for job, verdicts in map_jobs(self.judge, self.lab, jobs()):
-                    self._guarded(verdicts)
-                    hashes = self.journal.keys(job.answers)
-                    for verdict in verdicts:
-                        self.journal.keep(job.student, hashes[verdict.exercise], verdict)
-                    first = job.student not in done
-                    done[job.student] = self._write(waiting[job.student], book)
-                    if first:
-                        seen(done[job.student])
+                for job, result in work.run(runs, self.lab, jobs()):
+                    self._keep(job, result)
+                    found, out = waiting.pop(job.student, (None, 1))
+                    if out > 1:
+                        waiting[job.student] = found, out - 1           # type: ignore[assignment]
+                    else:                                               # else it was tried again, after the others
+                        ready.append(found or collect.collect(self.folder, job.student, self.release, self.db))
+                    write()
+                for student in list(waiting):                           # whose notebook could not be run
+                    ready.append(waiting.pop(student)[0])
+                write()
             except (KeyboardInterrupt, Stopped):
                 self._export(book)                      # the table of what is done
                 raise
+            finally:
+                runs.close()
             self._export(book)
         return [done[s] for s in students]
+
+    def _keep(self, job: Job, result: list[Verdict] | work.Outputs) -> None:
+        """Journal what an engine found."""
+        if isinstance(result, dict):
+            if result:                                  # else it may go better the next time
+                self.journal.execute(job.student, self.journal.notebook_key(job.notebook or ""), result)
+            return
+        self._guarded(result)
+        hashes = self.journal.keys(job.answers)
+        for verdict in result:
+            self.journal.keep(job.student, hashes[verdict.exercise], verdict)
+
+    def _jobs(self, found: Any, runs: Engine) -> list[Job]:
+        """What has to be done about one submission; what is clear without running anything is journaled."""
+        from hpml.grade import collect
+        made: list[Job] = []
+        if exercises := self._without_referee(found):
+            job = Job(found.student, found.answers, exercises, self.lab.lab)
+            if runs.split:
+                from hpml.referee import evidence
+                secret = evidence.key(make=True) or b""
+                job = replace(job, seed=None if self.force else work.seed(secret, self.journal.lab_hash, found.answers))
+                self._apart = work.alone(self.lab) if self._apart is None else self._apart
+                made = work.split(job, self._apart)
+            else:
+                made = [job]
+        if self.execute and found.notebook:
+            text = collect.code(found.notebook)
+            old = self.journal.executed(found.student)
+            if self.force or old is None or old[0] != self.journal.notebook_key(text):
+                made.append(Job(found.student, {}, [], self.lab.lab, notebook=text))
+        return made
 
     def _guarded(self, verdicts: list[Verdict]) -> None:
         if not self.unjailed and any(v.jail == "none" and v.outcome is not Outcome.INFRASTRUCTURE for v in verdicts):
@@ -171,7 +171,10 @@ class Grading:
             else:
                 old = self.journal.load(found.student, name)
                 if self.force or old is None or old[0] != hashes[name] or old[1].outcome.pending:
-                    open_.append(name)
+                    if not self.force and (same := self.journal.same(hashes[name], name)):
+                        self.journal.keep(found.student, hashes[name], same)
+                    else:
+                        open_.append(name)
         return open_
 
     def _write(self, found: Any, book: Any) -> Graded:
@@ -190,6 +193,9 @@ class Grading:
         shown = {key: feedback.shown(verdict) for key, verdict in verdicts.items()}
         reports = {key: report.html(verdict) for key, verdict in shown.items()}
         notebook = found.notebook or collect.placeholder(self.release, found.fault or "")
+        executed = self.journal.executed(found.student) if found.notebook else None
+        if executed and executed[0] == self.journal.notebook_key(collect.code(notebook)):
+            collect.show(notebook, executed[1])
         for cell in notebook.cells:                     # where the checks are, so that formgrader shows them beside the answers
             key = str(cell.metadata.get("nbgrader", {}).get("grade_id", "")).removeprefix("check-")
             if cell.cell_type == "code" and key in reports and cell.metadata.nbgrader.grade:
@@ -200,6 +206,7 @@ class Grading:
             write(place / file, content)
         write(self.folder / "feedback" / found.student / name / f"{name}.html",
               feedback.page(found, self.release, verdicts, reports, marks).encode())
+        feedback.for_exchange(self.folder, found.student, name)
         small = {key: verdict.model_copy(update={"picture": None}) for key, verdict in verdicts.items()}     # a class is many pictures
         return Graded(found.student, small, marks, found.notes, found.fault)
 
@@ -247,6 +254,11 @@ def main(argv: list[str], judge: Judge | None = None) -> int:
     parser.add_argument("--exercise", action="append", metavar="KEY", help="judge only this exercise; may be repeated")
     parser.add_argument("--force", action="store_true", help="judge again what has been judged; a score is never lowered by it")
     parser.add_argument("--db", metavar="URL", help="the gradebook, as SQLAlchemy writes it; default: gradebook.db in the course folder")
+    parser.add_argument("--engine", default="local", metavar="WHERE", help="local (default): all cores of this machine; slurm: nodes as "
+                        "`engine:` in course.yml asks for them; or the address of a Dask scheduler, such as tcp://head:8786")
+    parser.add_argument("--workers", type=int, metavar="N", help="jobs side by side (local) or nodes (slurm)")
+    parser.add_argument("--wait", action="store_true", help="wait where somebody else is grading in this course folder")
+    parser.add_argument("--no-execute", action="store_true", help="do not run the notebooks: no plots in autograded/ and feedback")
     parser.add_argument("--unjailed", action="store_true", help="run students' code although there is no jail on this machine")
     parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     options = parser.parse_args(argv)
@@ -258,15 +270,17 @@ def main(argv: list[str], judge: Judge | None = None) -> int:
                 raise CourseError(f"{lab.lab} has no exercise {key!r}{nearest(key, list(lab.exercises))}")
         folder = options.course.expanduser().resolve()
         students = _chosen(folder, lab, options.student)
-        if judge is None and not options.unjailed:
+        if options.workers is not None and options.workers < 1:
+            raise CourseError(f"--workers {options.workers}: at least one has to work")
+        if judge is None and not options.unjailed and options.engine == "local":        # elsewhere the workers look for themselves
             guarded()
         grading = Grading(lab, folder, judge or (lambda *_: []), db=options.db, exercises=options.exercise, force=options.force,
-                          unjailed=options.unjailed)
+                          unjailed=options.unjailed, execute=judge is None and not options.no_execute, wait=options.wait)
     except CourseError as e:
         print(f"hpml grade: {e}", file=sys.stderr)
         return 2
     try:
-        graded = with_referee(grading, students, judge)
+        graded = with_referee(grading, students, judge, options.engine, options.workers)
     except CourseError as e:
         print(f"hpml grade: {e}", file=sys.stderr)
         return 2 if isinstance(e, NoJail) else 1
@@ -287,13 +301,17 @@ def guarded() -> None:
                      "everything that you can. If that is nothing worth guarding (a container, say), add --unjailed.")
 
 
-def with_referee(grading: Grading, students: list[str], judge: Judge | None = None) -> list[Graded]:
-    """Run the grading, with progress on the terminal, and with a referee of its own unless `judge` stands in."""
+def with_referee(grading: Grading, students: list[str], judge: Judge | None = None, engine: str = "local",
+                 workers: int | None = None) -> list[Graded]:
+    """Run the grading, with progress on the terminal, on an engine of its own unless `judge` stands in."""
     from hpml.grade import show
-    from hpml.referee.client import Referee
-    with Referee(purpose="grade") as referee, show.progress(grading.lab, len(students)) as seen:
-        grading.judge = judge or referee.judge
+    from hpml.grade.engine import start
+    if judge:
+        grading.judge = judge
+    else:
+        grading.engine = lambda: start(engine, workers, grading.unjailed)
+    with show.progress(grading.lab, len(students)) as seen:
         return grading.run(students, seen)
 
 
-__all__ = ["Grading", "Job", "Judge", "main", "map_jobs"]
+__all__ = ["GIVE_UP", "Grading", "Job", "Judge", "main", "with_referee"]

@@ -6,11 +6,14 @@ types, metadata, and what was deleted. nbgrader's own preprocessors have the las
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -82,6 +85,22 @@ def placeholder(handed_out: Release, fault: str) -> NotebookNode:
     made = nbformat.from_dict(json.loads(json.dumps(handed_out.notebook)))
     made.cells.insert(0, nbformat.v4.new_markdown_cell(f"**This submission could not be read.** {fault}", id="hpml-fault"))
     return made
+
+
+def code(notebook: NotebookNode) -> str:
+    """The notebook's code cells as text: [[id, source], ...]."""
+    return json.dumps([[cell.id, cell.source] for cell in notebook.cells if cell.cell_type == "code"])
+
+
+def show(notebook: NotebookNode, outputs: Mapping[str, list[Any]]) -> None:
+    """Put outputs into its code cells; what is not a notebook's output is left out."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            for output in outputs.get(cell.id, []):
+                made = nbformat.from_dict(output)
+                with contextlib.suppress(nbformat.ValidationError):
+                    nbformat.validate(made, "output", version=4)
+                    cell.outputs.append(made)
 
 
 @dataclass
