@@ -25,7 +25,7 @@ class Unreadable(Exception):
 
 def _read(path: Path, inside: Path, limit: int) -> bytes:
     """A regular file of at most `limit` bytes that lies in `inside`, links included."""
-    if not path.resolve().is_relative_to(inside.resolve()) or inside.is_symlink():
+    if not path.resolve().is_relative_to(inside.resolve()) or inside.is_symlink() or inside.parent.is_symlink():
         raise Unreadable(f"`{path.name}` is a link to a place outside the submission, so it was not opened. Submit the notebook itself.")
     door = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)        # a pipe must not make us wait
     with open(door, "rb") as file:
@@ -36,6 +36,11 @@ def _read(path: Path, inside: Path, limit: int) -> bytes:
         raise Unreadable(f"`{path.name}` is larger than {limit / 1e6:g} MB. Clear the outputs (Edit, Clear Outputs of All Cells), take "
                          "large pictures out, and submit again.")
     return content
+
+
+def small(path: Path, inside: Path) -> bytes:
+    """One of the little files that nbgrader's exchange puts beside a notebook. Raises OSError, RuntimeError or Unreadable."""
+    return _read(path, inside, 1000)
 
 
 def timestamp(folder: Path) -> str | None:

@@ -7,8 +7,11 @@ the gradebook only says that it needs to be read again.
 from __future__ import annotations
 
 import csv
+import datetime
+import importlib.util
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
@@ -35,11 +38,29 @@ class Mark:
     comment: str | None = None          # an instructor's
 
 
-Marks = dict[str, Mark]
+@dataclass(frozen=True)
+class Late:
+    """What the gradebook says about when it was handed in. Times are UTC, as nbgrader keeps them; `due` includes the extension."""
+
+    due: datetime.datetime | None = None
+    extension: datetime.timedelta | None = None
+    seconds: float = 0.0                # handed in that much later
+    penalty: float = 0.0                # points taken off for it
 
 
-def default_url(course: Path) -> str:
-    return f"sqlite:///{course / 'gradebook.db'}?timeout=60"
+class Marks(dict[str, Mark]):
+    """Exercise → mark, of one student in one lab."""
+
+    late: Late = Late()
+
+
+def url(course: Path, db: str | None = None) -> str:
+    """The gradebook: `db`, else what the folder's nbgrader_config.py names, else gradebook.db in it."""
+    from hpml.grade import settings
+    named = str(db or settings.config(course).CourseDirectory.get("db_url") or f"sqlite:///{course / 'gradebook.db'}?timeout=60")
+    if importlib.util.find_spec("psycopg") is None:         # the driver that is installed, where the address leaves it open
+        named = re.sub(r"^postgres(ql)?://", "postgresql+psycopg2://", named)
+    return named
 
 
 @contextmanager
@@ -80,18 +101,22 @@ def _own_tools() -> Iterator[None]:
 
 
 class Gradebook:
-    """nbgrader's gradebook, open for one lab."""
+    """nbgrader's gradebook, open for one lab; without `handed_out` only to be read. Penalties for late work need the course `folder`."""
 
-    def __init__(self, url: str, handed_out: Release) -> None:
+    def __init__(self, url: str, handed_out: Release | None = None, folder: Path | None = None) -> None:
         import nbgrader.api
         from nbgrader.preprocessors import SaveCells
 
-        self.url, self.lab = url, handed_out.lab
-        name = self.lab.lab
+        self.url, self.folder = url, folder
         with _explained(url):
             with _own_tools():
                 self.book: Any = nbgrader.api.Gradebook(url)
-            self.book.update_or_create_assignment(name)
+            if handed_out is None:
+                return
+            self.lab = handed_out.lab
+            name = self.lab.lab
+            due = {"duedate": self.lab.due} if self.lab.due else {}     # what an instructor set in formgrader stays where we say nothing
+            self.book.update_or_create_assignment(name, **due)
             resources = {"nbgrader": {"notebook": name, "assignment": name, "db_url": url}}
             try:
                 SaveCells(log=_quiet).preprocess(handed_out.notebook, resources)
@@ -119,9 +144,10 @@ class Gradebook:
             book.update_or_create_student(found.student)
             stamp = {"timestamp": found.timestamp} if found.timestamp else {}
             submission = book.update_or_create_submission(name, found.student, **stamp)
-            if not submission.notebooks:            # made before the lab had a notebook: it holds nothing
+            if not submission.notebooks:            # made before the lab had a notebook: it holds nothing but, perhaps, an extension
+                extension = submission.extension
                 book.remove_submission(name, found.student)
-                book.update_or_create_submission(name, found.student, **stamp)
+                book.update_or_create_submission(name, found.student, extension=extension, **stamp)
             for key, verdict in verdicts.items():
                 grade = book.find_grade(grade_id(self.lab, key), name, name, found.student)
                 pending = verdict.outcome.pending
@@ -130,7 +156,25 @@ class Gradebook:
                 grade.needs_manual_grade = again or (grade.manual_score is None and pending)
                 book.find_comment(key, name, name, found.student).auto_comment = _comment(verdict)
             book.db.commit()
+            self._penalise(found.student)
             return self.marks(found.student)
+
+    def _penalise(self, student: str) -> None:
+        """Let nbgrader's own step take off points for late work, and give them back after an extension."""
+        import nbformat
+
+        from hpml.grade import settings
+        name = self.lab.lab
+        submission = self.book.find_submission(name, student)
+        late = submission.assignment.duedate is not None and submission.total_seconds_late > 0
+        before = self.book.find_submission_notebook(name, name, student).late_submission_penalty
+        if self.folder is None or not (late or before):
+            return
+        resources = {"nbgrader": {"notebook": name, "assignment": name, "student": student, "db_url": self.url}}
+        self.book.db.commit()                       # it has a connection of its own
+        with settings.penalties(self.folder) as step:
+            step.preprocess(nbformat.v4.new_notebook(), resources)
+        self.book.db.expire_all()
 
     def marks(self, student: str, lab: Lab | None = None) -> Marks:
         """What the gradebook says about one student's exercises."""
@@ -138,7 +182,11 @@ class Gradebook:
         found = self.book.find_submission_notebook(lab.lab, lab.lab, student)
         grades = {g.name: g for g in found.grades}
         comments = {c.name: c.manual_comment for c in found.comments}
-        made: Marks = {}
+        made = Marks()
+        handed_in = self.book.find_submission(lab.lab, student)
+        made.late = Late(handed_in.duedate if handed_in.assignment.duedate else None, handed_in.extension,
+                         float(handed_in.total_seconds_late) if handed_in.assignment.duedate else 0.0,
+                         float(found.late_submission_penalty or 0.0))
         for key, entry in lab.exercises.items():
             grade = grades.get(grade_id(lab, key))
             if grade is None:
@@ -147,6 +195,11 @@ class Gradebook:
             made[key] = Mark(float(grade.score) if known else None, entry.points, bool(grade.needs_manual_grade) or not known,
                              grade.manual_score is not None or bool(grade.extra_credit), comments.get(key))
         return made
+
+    def names(self) -> set[str]:
+        """The labs that it knows."""
+        with _explained(self.url):
+            return {a.name for a in self.book.assignments}
 
     def graded(self, lab: Lab) -> dict[str, Marks]:
         """Student → marks, for every submission of a lab."""
@@ -163,20 +216,29 @@ def _comment(verdict: Verdict) -> str | None:
 
 
 def total(marks: Marks) -> float:
-    return sum(m.score or 0.0 for m in marks.values())
+    """Points, less those taken off for late work."""
+    return max(0.0, sum(m.score or 0.0 for m in marks.values()) - marks.late.penalty)
 
 
-def export(path: Path, classes: Mapping[str, tuple[Lab, Mapping[str, Marks], Mapping[str, Mapping[str, Outcome]]]]) -> None:
-    """Write grades.csv, all of it or nothing: a line per student and lab, a column per exercise, empty where the score is pending."""
+Classes = Mapping[str, tuple[Lab, Mapping[str, Marks], Mapping[str, Mapping[str, Outcome]]]]       # lab → (lab, marks, outcomes)
+
+
+def export(path: Path, classes: Classes) -> None:
+    """Write grades.csv, all of it or nothing."""
+    write(path, table(classes).encode())
+
+
+def table(classes: Classes) -> str:
+    """A line per student and lab, a column per exercise, empty where the score is pending."""
     columns = list(dict.fromkeys(key for lab, _, _ in classes.values() for key in lab.exercises))
     out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    fixed = ("student", "lab", "total", "max", "outcomes", "pending")
-    table.writerow(["student", "lab", *(f"{c} (exercise)" if c in fixed else c for c in columns), *fixed[2:]])
+    rows = csv.writer(out, lineterminator="\n")
+    fixed = ("student", "lab", "total", "max", "outcomes", "pending", "late_penalty")
+    rows.writerow(["student", "lab", *(f"{c} (exercise)" if c in fixed else c for c in columns), *fixed[2:]])
     for lab, graded, outcomes in classes.values():
         for student, marks in sorted(graded.items()):
             scores = [f"{marks[c].score:g}" if c in marks and marks[c].score is not None else "" for c in columns]
             said = "; ".join(f"{key}: {outcome}" for key, outcome in outcomes.get(student, {}).items())
-            table.writerow([student, lab.lab, *scores, f"{total(marks):g}", f"{lab.points:g}", said,
-                            " ".join(key for key, m in marks.items() if m.pending)])
-    write(path, out.getvalue().encode())
+            rows.writerow([student, lab.lab, *scores, f"{total(marks):g}", f"{lab.points:g}", said,
+                            " ".join(key for key, m in marks.items() if m.pending), f"{marks.late.penalty:g}"])
+    return out.getvalue()

@@ -28,8 +28,8 @@ def _rate(done: int, began: float) -> str:
 
 
 def points(graded: Graded) -> str:
-    got = sum(m.score or 0.0 for m in graded.marks.values())
-    return theme.plain(got) + ("+" if any(m.pending for m in graded.marks.values()) else "")
+    from hpml.grade.record import total
+    return theme.plain(total(graded.marks)) + ("+" if any(m.pending for m in graded.marks.values()) else "")
 
 
 @contextmanager
