@@ -158,7 +158,8 @@ def main(argv: list[str], judge: Judge | None = None) -> int:
         keep = keep or bool(wrongly)
         if keep:
             page = folder / "feedback" / students[0].name / lab.lab / f"{lab.lab}.html"
-            console.print(Text(f"Look at a feedback page: {page}\nIn nbgrader's formgrader: cd {folder} && jupyter lab"), soft_wrap=True)
+            console.print(Text(f"Look at a feedback page: {page}\nThe class at a glance: hpml report {lab.lab} --course {folder}\n"
+                               f"In nbgrader's formgrader: cd {folder} && jupyter lab"), soft_wrap=True)
         else:
             console.print("The folder is removed now. To look around in it: hpml demo --keep")
         return 1 if wrongly else 0
