@@ -1,0 +1,16 @@
+# exercise: lenet
+# outcome: wrong
+# shows: ten arrays of weights
+# why: leaves out the layer of 84
+@network
+def lenet():
+    return keras.Sequential([
+        keras.Input((28, 28, 1)),
+        keras.layers.Conv2D(6, 5, padding="same", activation="relu"),
+        keras.layers.MaxPooling2D(2),
+        keras.layers.Conv2D(16, 5, activation="relu"),
+        keras.layers.MaxPooling2D(2),
+        keras.layers.Flatten(),
+        keras.layers.Dense(120, activation="relu"),
+        keras.layers.Dense(10),
+    ])
