@@ -20,8 +20,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("make notebooks, solutions and decks from labs/*/lab.py", "hpml build --check"),
     "check": ("send every exercise of one notebook to the referee", "hpml check 04-conv-gemm --solution"),
     "grade": ("grade a class", "hpml grade 04-conv-gemm --course ~/course"),
+    "report": ("one lab of a class, for its instructor", "hpml report 04-conv-gemm --course ~/course --html report.html"),
+    "export": ("grades for Canvas, Moodle and other programs", "hpml export all --course ~/course --format canvas --to canvas.csv"),
+    "due": ("when a lab is due, and who may have longer", "hpml due 04-conv-gemm --course ~/course --extend ada=2d"),
+    "watch": ("grade what is submitted as it comes", "hpml watch 04-conv-gemm --course ~/course"),
     "demo": ("make a small class and grade it, to see the whole circle", "hpml demo"),
+    "hub": ("run a JupyterHub with a class on this machine, for a try-out", "hpml hub --lab 04-conv-gemm"),
     "release": ("make the students' distribution, without solutions", "hpml release --to ~/release"),
+    "site": ("build the website of the course", "hpml site --to ~/site"),
     "launch": ("run a script on several ranks of one Horovod world", "hpml launch -np 2 train.py --epochs 3"),
     "machine": ("measure this machine: the machine card", "hpml machine --json"),
     "data": ("list, fetch and verify data sets", "hpml data fetch cifar10"),
@@ -49,7 +55,10 @@ def lab(argv: list[str]) -> int:
         raise CourseError(f"{target} is not there; make it with: hpml build")
     if sys.platform != "win32" and os.getuid() == 0 and "--allow-root" not in further:
         further.append("--allow-root")
-    return subprocess.call([sys.executable, "-m", "jupyterlab", str(target), f"--ServerApp.root_dir={course.ROOT / 'notebooks'}", *further])
+    place = target.relative_to(course.ROOT / "notebooks").as_posix()
+    print("JupyterLab opens in your browser. If not, copy an address with token= from below. To stop it: Ctrl-C, twice.", flush=True)
+    return subprocess.call([sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={course.ROOT / 'notebooks'}",
+                            f"--LabApp.default_url=/lab{'' if place == '.' else '/tree/' + place}", "--log-level=WARN", *further])
 
 
 def test(argv: list[str]) -> int:
@@ -121,13 +130,17 @@ def check(argv: list[str]) -> int:
 
 def bench(argv: list[str]) -> int:
     parser = _parser("bench")
-    parser.add_argument("name", nargs="?", help="a lab (default: all); `referee`: is the grade fair? `scaling`: what communication costs; "
+    parser.add_argument("name", nargs="?", help="a lab (default: all); `referee`: is the grade fair? `grading`: a class, beside stock "
+                        "nbgrader; `scaling`: what communication costs; "
                         "`allreduce`: is that cost foreseen?")
     parser.add_argument("--json", action="store_true")
     options, further = parser.parse_known_args(argv)
     if options.name == "referee":
         from hpml.referee.bench import main as fair
         return fair([*further, *(["--json"] if options.json else [])])
+    if options.name == "grading":
+        from hpml.grade.bench import main as grading
+        return grading([*further, *(["--json"] if options.json else [])])
     if options.name == "scaling":
         from hpml.distributed.bench import main as scaling
         return scaling([*further, *(["--json"] if options.json else [])])
@@ -176,8 +189,11 @@ def _elsewhere(module: str) -> Callable[[list[str]], int]:
 RUN: dict[str, Callable[[list[str]], int]] = {
     "lab": lab, "test": test, "check": check, "bench": bench,
     "build": _elsewhere("hpml.build"), "release": _elsewhere("hpml.build.release"), "grade": _elsewhere("hpml.grade"),
+    "hub": _elsewhere("hpml.hub"),
+    "report": _elsewhere("hpml.grade.classroom"), "export": _elsewhere("hpml.grade.exports"), "due": _elsewhere("hpml.grade.due"),
+    "watch": _elsewhere("hpml.grade.watch"),
     "demo": _elsewhere("hpml.grade.demo"), "machine": _elsewhere("hpml.machine"), "data": _elsewhere("hpml.data"),
-    "launch": _elsewhere("hpml.distributed.launcher"),
+    "launch": _elsewhere("hpml.distributed.launcher"), "site": _elsewhere("hpml.site"),
     "doctor": _elsewhere("hpml.doctor"), "referee": _elsewhere("hpml.referee.server"),
     "replay": _elsewhere("hpml.referee.evidence"),
 }
@@ -187,7 +203,8 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point of `hpml`. Returns the exit status: 0 well, 1 something is not as it should be, 2 misused."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print("High Performance Machine Learning: a course that runs.\n\nhpml COMMAND [--help]\n")
+        print("High Performance Machine Learning: a course that runs.\n\n"
+              "hpml COMMAND [--help], which is ./course COMMAND in the course's folder\n")
         for name, (what, _) in COMMANDS.items():
             print(f"  {name:9}{what}")
         print("\nA newcomer starts with: ./course lab 04-conv-gemm")

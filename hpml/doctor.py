@@ -30,7 +30,7 @@ from hpml.referee import jail
 
 GIB = 1 << 30
 PACKAGES = ("tensorflow-cpu", "tensorflow", "keras", "horovod", "jupyterlab", "nbgrader")
-TOOLS = ("g++", "make", "git", "sbatch", "mpirun")
+TOOLS = ("g++", "make", "git", "sbatch", "mpirun", "node", "npm")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PYTHONS = ((3, 11), (3, 12))
 # sysctl → (the value that keeps unprivileged users from making namespaces, the value that lets them)
@@ -242,6 +242,8 @@ def _extras(facts: Facts) -> list[Finding]:
         extra("GPU", "; ".join(facts.gpus), "the labs run on the processor", ""),
         *(extra(*found) for found in (doctor_gpu.rows(facts.gpus, facts.accelerated, package) if facts.accelerated else ())),
         extra("browser", tools["browser"], "the browser test is skipped", package("chromium", "chromium")),
+        extra("hub", tools["node"] if tools["npm"] else "", "hpml hub: no hub of a class here", package("nodejs npm", "nodejs npm"),
+              "Node.js and npm not found"),
         extra("git", tools["git"], "the course cannot be updated in place", package("git", "git")),
         extra("Slurm", tools["sbatch"], "hpml launch --slurm: only this machine is used", package("slurm-client", "slurm")),
         extra("MPI", tools["mpirun"], "Horovod uses its own Gloo", package("openmpi-bin", "openmpi")),

@@ -30,6 +30,16 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean '04-conv-gemm'" in err and "Traceback" not in err
 
 
+@pytest.mark.parametrize(("name", "page"), [("04", "/lab/tree/04-conv-gemm/04-conv-gemm.ipynb"), ("", "/lab")])
+def test_the_address_that_is_printed_opens_the_lab(name: str, page: str, monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    called: list[list[str]] = []
+    monkeypatch.setattr(subprocess, "call", lambda command: called.append(command) or 0)
+    assert cli.main(["lab", *filter(None, [name]), "--no-browser"]) == 0
+    assert f"--LabApp.default_url={page}" in called[0] and called[0][-1] in ("--no-browser", "--allow-root")
+    assert "Ctrl-C" in capsys.readouterr().out
+
+
 def test_importing_the_package_and_its_command_line_imports_no_framework() -> None:
     code = "import sys, hpml, hpml.cli; print([m for m in ('tensorflow', 'keras', 'jupytext', 'matplotlib') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -87,6 +87,15 @@ def test_no_arguments_print_a_short_help_and_make_nothing(checkout):
     assert checkout.called == "" and not (checkout.root / ".venv").exists()
 
 
+@pytest.mark.parametrize("args", [["--help"], ["-h"], ["help"], ["lab", "--help"]])
+def test_to_ask_for_help_costs_no_set_up(checkout, args):
+    done = checkout.run(*args)
+    assert done.returncode == 0 and "./course lab" in done.stdout and "./course setup" in done.stderr
+    assert checkout.called == "" and not (checkout.root / ".venv").exists()
+    checkout.run("setup")
+    assert checkout.run(*args).stdout.endswith(f": {' '.join(args)}\n")
+
+
 def test_first_start_sets_up_then_hands_over_arguments_and_exit_status(checkout):
     done = checkout.run("check", "04-conv-gemm", "two words", cwd=checkout.home)
     assert done.stdout == f"hpml in {checkout.home}: check 04-conv-gemm two words\n"

@@ -82,7 +82,7 @@ def test_a_compiler_is_both_tools(tool):
 
 
 @pytest.mark.parametrize(
-    ("name", "tool"), [("browser", "browser"), ("git", "git"), ("Slurm", "sbatch"), ("MPI", "mpirun")]
+    ("name", "tool"), [("browser", "browser"), ("git", "git"), ("Slurm", "sbatch"), ("MPI", "mpirun"), ("hub", "node"), ("hub", "npm")]
 )
 def test_extras_are_optional_and_say_what_is_lost(name, tool):
     findings = judge(replace(GOOD, tools=without(tool)))

@@ -23,7 +23,7 @@ from hpml.course import CourseError, Lab
 
 MARK = ".hpml-release"                  # makes a folder known as a release, which a newer one may replace
 FILES = (".gitignore", "LICENSE", "LICENSE-text", "course", "environment.yml", "postBuild", "pyproject.toml", "requirements.lock")
-TRUSTED = ("build", "grade", "engine.py", "exercise.py", "source.py", "wrong.py")      # in hpml/
+TRUSTED = ("build", "grade", "hub", "site", "engine.py", "exercise.py", "source.py", "wrong.py")      # in hpml/
 BENCHES = ("distributed/scaling", "distributed/bench.py", "distributed/allreduce.py")  # they hold what labs 10 and 11 ask for
 REFEREE = ("__init__.py", "cells.py", "client.py", "jail.py", "protocol.py")           # all that a notebook needs of hpml/referee/
 SUFFIXES = (".py", ".pyi", ".typed", ".js", ".css", ".html", ".json", ".yml", ".svg")
@@ -55,6 +55,7 @@ def manifest(labs: Iterable[Lab]) -> str:
     """`course.yml` for students: only these labs are ready, and rubrics, which tell the answers, are not in it."""
     names = {lab.lab for lab in labs}
     raw: dict[str, Any] = yaml.safe_load((course.ROOT / "course.yml").read_text(encoding="utf-8"))
+    raw.pop("engine", None)                 # where the class is graded
     for lab in raw["labs"]:
         if lab["lab"] not in names:
             lab["status"] = "planned"
@@ -107,19 +108,21 @@ def write(labs: list[Lab], to: Path) -> None:
 
 
 @contextlib.contextmanager
-def instead_of(to: Path, force: bool) -> Iterator[Path]:
+def instead_of(to: Path, force: bool, mark: str = MARK, what: str = "release") -> Iterator[Path]:
     """An empty folder that becomes `to` when all went well, and leaves nothing behind otherwise.
 
-    An earlier release is replaced with `force`; its `.git` stays, so that a release can be a repository that nbgitpuller reads.
+    mark  the file that makes a folder known as an earlier one of `what`
+
+    An earlier one is replaced with `force`; its `.git` stays, so that a release can be a repository that nbgitpuller reads.
     Raises CourseError where something else would be overwritten.
     """
     if to.is_symlink() or (to.exists() and not to.is_dir()):
         raise CourseError(f"{to} is not a folder; name a new one with --to")
     if to.is_dir() and any(to.iterdir()):
-        if not (to / MARK).is_file():
-            raise CourseError(f"{to} is not empty and no release either; name a new folder with --to")
+        if not (to / mark).is_file():
+            raise CourseError(f"{to} is not empty and no {what} either; name a new folder with --to")
         if not force:
-            raise CourseError(f"{to} holds an earlier release; replace it with --force, or name a new folder with --to")
+            raise CourseError(f"{to} holds an earlier {what}; replace it with --force, or name a new folder with --to")
     to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{to.name}.", dir=to.parent) as folder:
         new, old = Path(folder) / "new", Path(folder) / "old"

@@ -1,0 +1,91 @@
+"""The decks in a real browser: they present, the speaker's view opens with its notes, and they print to PDF, one page a slide."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from hpml import course
+from hpml.build import deck, notebook
+from hpml.doctor import find_browser
+
+pytestmark = pytest.mark.browser
+
+READY = "() => window.Reveal?.isReady()"
+CHROMIUM = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --no-first-run".split()
+LABS = [lab.lab for lab in course.load().ready() if (course.ROOT / "slides" / f"{lab.lab}.html").is_file()]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page on which any error, and any request that leaves this machine, fails the test."""
+    wrong: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    context.on("weberror", lambda error: wrong.append(str(error.error)))
+    context.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    context.on("request", lambda r: wrong.append(r.url) if not r.url.startswith(("file:", "data:", "blob:", "about:")) else None)
+    yield context.new_page()
+    context.close()
+    assert wrong == []
+
+
+def opened(page: Page, lab: str, query: str = "") -> str:
+    """The deck, presenting; returns its address."""
+    address = (course.ROOT / "slides" / f"{lab}.html").as_uri() + query
+    page.goto(address)
+    page.wait_for_function(READY)
+    return address
+
+
+@pytest.mark.parametrize("lab", LABS)
+def test_a_deck_presents_every_slide(page: Page, lab: str) -> None:
+    opened(page, lab)
+    total = page.evaluate("Reveal.getTotalSlides()")
+    assert total == sum(c.slide in ("slide", "subslide") for c in deck.on_slides(notebook.read(course.load().lab(lab))))
+    seen = set()
+    for _ in range(200):
+        seen.add(page.evaluate("JSON.stringify(Reveal.getIndices().h * 100 + Reveal.getIndices().v)"))
+        assert page.locator("section.present:not(.stack)").inner_text().strip()
+        if page.evaluate("Reveal.isLastSlide()"):
+            break
+        page.keyboard.press("Space")
+    assert len(seen) == total
+
+
+def test_the_speakers_view_opens_with_its_notes(page: Page) -> None:
+    lab = course.load().lab("04-conv-gemm")
+    notes = next(cell.source for cell in notebook.read(lab).cells if cell.slide == "notes")
+    opened(page, lab.lab)
+    with page.expect_popup() as popup:
+        page.keyboard.press("s")
+    view = popup.value
+    view.wait_for_function("document.querySelector('.speaker-controls-notes .value')?.innerText.trim()")
+    said = view.locator(".speaker-controls-notes .value").inner_text()
+    first = re.sub(r"[*`$]", "", notes.strip().splitlines()[0])
+    assert " ".join(first.split()) in " ".join(said.split())
+
+
+@pytest.mark.parametrize("lab", LABS[:1])
+def test_a_deck_prints_one_page_a_slide(page: Page, lab: str, tmp_path: Path) -> None:
+    opened(page, lab, "?print-pdf")
+    page.wait_for_selector(".pdf-page")
+    total = page.locator(".pdf-page").count()
+    assert total == page.evaluate("Reveal.getTotalSlides()")
+    made = page.pdf(prefer_css_page_size=True, print_background=True)
+    sizes = set(re.findall(rb"/MediaBox\s*\[([^\]]+)\]", made))
+    assert made.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", made)) == total
+    assert len(sizes) == 1
+    width, height = (float(n) for n in sizes.pop().split()[2:])
+    assert width / height == pytest.approx(1280 / 720, rel=0.01)
