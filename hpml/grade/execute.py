@@ -117,13 +117,15 @@ class Runner:
 
 def clean(said: bytes, names: list[str]) -> Outputs:
     """What a jail says its cells showed → outputs of cells that exist, of the kinds that a notebook has, and nothing else."""
-    try:
-        found: Any = json.loads(said)
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {name: [o for o in map(_output, found[name]) if o] for name in names if isinstance(found.get(name), list)}
+    found: dict[str, list[Any]] = {}
+    for line in said.splitlines():
+        try:
+            name, outputs = json.loads(line)
+        except (ValueError, TypeError, RecursionError):
+            continue
+        if isinstance(name, str) and isinstance(outputs, list):
+            found[name] = outputs
+    return {name: [o for o in map(_output, found[name]) if o] for name in names if name in found}
 
 
 def _output(raw: Any) -> dict[str, Any] | None:
