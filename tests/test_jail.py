@@ -195,14 +195,14 @@ def test_what_is_printed_is_kept_shortened(worker: Worker) -> None:
 
 
 def test_rubbish_on_the_channel_is_a_protocol_error(worker: Worker) -> None:
-    load(worker, "import os\ndef f():\n    for fd in range(3, 20):\n        try: os.write(fd, b'rubbish' * 100)\n"
+    load(worker, "import os\ndef f():\n    for fd in range(3, 1024):\n        try: os.write(fd, b'rubbish' * 100)\n"
                  "        except OSError: pass\n")
     with pytest.raises(ProtocolError):
         call(worker)
 
 
 def test_the_arena_cannot_be_shrunk_under_the_referee(worker: Worker) -> None:
-    load(worker, "import os\ndef f():\n    n = 0\n    for fd in range(3, 20):\n        try: os.ftruncate(fd, 0); n += 1\n"
+    load(worker, "import os\ndef f():\n    n = 0\n    for fd in range(3, 1024):\n        try: os.ftruncate(fd, 0); n += 1\n"
                  "        except OSError: pass\n    return float(n)")
     assert call(worker)["done"][0]["number"] == 0
     worker.arena[:] .sum()

@@ -66,7 +66,7 @@ def test_the_solution_earns_full_marks_and_the_stub_none(referee: LabReferee) ->
     ("import sys\ndef double(x): sys.exit()", "crashed", "SystemExit"),
     ("def double(x):\n    while True: print('flood' * 999)", "crashed", "printed more than 8 MB"),
     ("def double(x): return bytearray(1 << 40)", "out of memory", "more memory than a check allows"),
-    ("import os\ndef double(x):\n    for fd in range(3, 30):\n        try: os.write(fd, b'HPM1' * 99)\n        except OSError: pass",
+    ("import os\ndef double(x):\n    for fd in range(3, 1024):\n        try: os.write(fd, b'HPM1' * 99)\n        except OSError: pass",
      "tampered", "interfered with the referee"),
     ("class A:\n    def __eq__(self, o): return True\ndef double(x): return A()", "wrong", "returned an A"),
     ("import time\ntime.perf_counter = lambda: 0\ndef double(x): return 2 * x", "pass", "is right"),
