@@ -136,6 +136,8 @@ class Worker:
                     os.kill(pid, signal.SIGSTOP)
                 if _stopped(pid):
                     stopped.add(pid)
+            if not stopped.issuperset(pids):
+                time.sleep(1e-4)            # a thread needs a core to stop on, and may be waiting for this one
             if time.monotonic() > give_up:
                 self.kill()
                 raise Stubborn("it could not be stopped between calls")
