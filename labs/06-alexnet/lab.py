@@ -478,7 +478,7 @@ in it all channels of a pixel lie side by side. Nine such slices hold everything
 """
 
 # %% predict="fused_gain"
-predict("fused_gain", 3)
+predict("fused_gain", 2.2)
 
 # %% [markdown]
 r"""
