@@ -2,16 +2,15 @@
 and `depth.svg`, `accuracy.svg` and `signal.svg` in figures/ for the slides. Run it again on a quiet machine: `python measure.py`, about
 10 minutes on two cores; `python measure.py --keep` leaves the trainings of `depth.json` as they are.
 
-The networks are the reference solution's. Folding is timed in a process of its own with one thread, set up like a referee's worker, in
-alternating blocks of processor time.
+The networks are the reference solution's. Folding is timed by the referee.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -21,31 +20,12 @@ import numpy as np
 
 from hpml import course, data, exercise, plots, source, widgets
 from hpml.machine import card as machine_card
-from hpml.referee.jail import threads_environment
+from hpml.referee import judge
+from hpml.referee.resources import LabReferee
 
 HERE = Path(__file__).parent
 SEEDS, DEPTHS, EPOCHS, BATCH, WIDTHS = (1, 2, 3), (20, 56), 5, 128, (8, 16, 32)
 Runs = dict[str, list[Any]]                 # kind-depth → for each seed: errors on training and on test pictures, %, epoch by epoch
-
-TIMER = r'''
-import json, sys, time
-import numpy as np
-names = {"np": np}
-exec(json.loads(sys.stdin.readline()), names)
-N, H, W, C, K = json.loads(sys.stdin.readline())
-rng = np.random.default_rng(4)
-args = [rng.standard_normal((N, H, W, C), dtype=np.float32), rng.standard_normal((C, K), dtype=np.float32)]
-args += [rng.random(K, dtype=np.float32) + np.float32(0.5) for _ in range(4)]
-spent = {"fold": [], "apart": []}
-for turn in range(31):
-    for name in spent:
-        begin = time.process_time()
-        for _ in range(10):
-            names[name](*args)
-        if turn:
-            spent[name].append((time.process_time() - begin) / 10)
-print(json.dumps(spent))
-'''
 
 
 def halved(pictures: np.ndarray) -> np.ndarray:
@@ -82,13 +62,13 @@ def experiment(names: dict[str, Any]) -> Runs:
     return runs
 
 
-def folding(program: str, shape: dict[str, int]) -> float:
-    """How many times as fast as the two apart the reference is: median of the ratios of neighbouring blocks."""
-    sent = json.dumps(program) + "\n" + json.dumps([shape[a] for a in ("N", "H", "W", "C", "K")]) + "\n"
-    done = subprocess.run([sys.executable, "-c", TIMER], input=sent, capture_output=True, text=True, check=True,
-                          env={**os.environ, **threads_environment(1)})
-    spent = json.loads(done.stdout)
-    return statistics.median(a / b for a, b in zip(spent["apart"], spent["fold"], strict=True))
+def folding() -> float:
+    """How many times as fast as the two apart the reference is, as the referee measures it for a reader."""
+    with contextlib.closing(LabReferee("07-resnet")) as referee:
+        verdict = judge.reference(referee, "fold")
+    if not verdict.measured:
+        sys.exit(f"`fold` could not be measured: {verdict.outcome}. {verdict.message}")
+    return verdict.measured[0].ratio
 
 
 def rounded(value: float, digits: int = 2) -> str:
@@ -138,9 +118,7 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     lab = course.load().lab("07-resnet")
     trusted, text = exercise.load_module(lab), source.read(lab)
-    declared: Any = exercise.load(lab)["fold"]
-    program = "\n".join([text.given["preamble"], text.given["constants"], text.answers["fold"], declared.baseline_source("apart")])
-    gain = folding(program, dict(lab.exercises["fold"].shape or {}))
+    gain = folding()
     with tempfile.TemporaryDirectory() as cache:            # the reader's own card stays as it is
         os.environ["HPML_CACHE"] = cache
         card = machine_card(refresh=True)
