@@ -103,22 +103,29 @@ def check(argv: list[str]) -> int:
     which.add_argument("--student", action="store_true", help="the untouched student notebook")
     which.add_argument("--wrong", action="store_true", help="every file of wrong/ must fail exactly its named check")
     parser.add_argument("--exercise", action="append", help="only this exercise; may be repeated")
+    parser.add_argument("--where", choices=("gpu",), help="gpu: on a GPU node, through the queue of the hub that this is typed on")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
+    if options.where and options.wrong:
+        parser.error("--wrong is checked on this machine")
     found = course.load().lab(options.lab)
-    from hpml import report, source
+    from hpml import report
+    from hpml.referee import queue
     from hpml.referee.client import Referee
     with Referee(purpose="grade") as referee:
         if options.wrong:
             from hpml.wrong import check_wrong
             return check_wrong(found, referee, options.json)
-        if options.solution:
-            answers = source.read(found).answers
-        elif options.student:
-            answers = source.read(found).stubs
+        if options.solution or options.student:
+            from hpml import source
+            answers = source.read(found).answers if options.solution else source.read(found).stubs
         else:
             answers = read_answers(options.notebook or course.ROOT / "notebooks" / found.lab / f"{found.lab}.ipynb", found)
-        verdicts = referee.judge(found.lab, answers, options.exercise)
+        if options.where:
+            wanted = options.exercise or [n for n, e in found.exercises.items() if e.kind != "manual"]
+            verdicts = queue.judge(found.lab, answers, wanted, lambda stands: print(f"hpml check: {stands} …", file=sys.stderr, flush=True))
+        else:
+            verdicts = referee.judge(found.lab, answers, options.exercise)
     if options.json:
         print(json.dumps([v.summary() for v in verdicts], indent=1))
     else:
@@ -131,7 +138,7 @@ def check(argv: list[str]) -> int:
 def bench(argv: list[str]) -> int:
     parser = _parser("bench")
     parser.add_argument("name", nargs="?", help="a lab (default: all); `referee`: is the grade fair? `grading`: a class, beside stock "
-                        "nbgrader; `scaling`: what communication costs; "
+                        "nbgrader; `notebooks`: time and memory of the solutions; `scaling`: what communication costs; "
                         "`allreduce`: is that cost foreseen?")
     parser.add_argument("--json", action="store_true")
     options, further = parser.parse_known_args(argv)
@@ -141,6 +148,9 @@ def bench(argv: list[str]) -> int:
     if options.name == "grading":
         from hpml.grade.bench import main as grading
         return grading([*further, *(["--json"] if options.json else [])])
+    if options.name == "notebooks":
+        from hpml.grade.bench.notebooks import main as notebooks
+        return notebooks([*further, *(["--json"] if options.json else [])])
     if options.name == "scaling":
         from hpml.distributed.bench import main as scaling
         return scaling([*further, *(["--json"] if options.json else [])])
@@ -217,6 +227,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"hpml: there is no command {argv[0]!r}{course.nearest(argv[0], list(RUN))}. See: hpml --help", file=sys.stderr)
         return 2
     from hpml.referee.client import RefereeError
+    # where it is installed, jsonschema builds a grammar of web addresses when it is imported: a second of each command, for a format
+    # that no notebook has
+    sys.modules.setdefault("rfc3987_syntax", None)          # type: ignore[arg-type]
     try:
         return RUN[argv[0]](argv[1:])
     except (CourseError, RefereeError) as e:

@@ -1,14 +1,18 @@
+import ast
 import contextlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpml.referee.cells import Refused, assigns, clean, defines, predicts, same
+from hpml.referee.cells import Refused, assigns, clean, defines, prediction, predicts, same
 
 
 def test_timing_magics_are_dropped_and_lines_keep_their_numbers() -> None:
     assert clean("%%time\nx = 1\n%timeit f()\n%time y = 2\nif x:\n    %matplotlib inline\n") == "\nx = 1\npass\ny = 2\nif x:\n    pass"
+    assert clean("\n%%time\n%%capture\nx = 1") == "\n\n\nx = 1"
+    with pytest.raises(Refused, match="Line 2, `%%time`"):
+        clean("x = 1\n%%time")
 
 
 @pytest.mark.parametrize(("source", "says"), [
@@ -29,6 +33,17 @@ def test_what_is_refused_is_said_kindly(source: str, says: str) -> None:
 def test_text_that_looks_like_magic_is_text() -> None:
     assert clean('s = """\n!ls\n%run\n"""') == 's = """\n!ls\n%run\n"""'
     assert clean("x = 7 \\\n    - 2") == "x = 7 \\\n    - 2"
+
+
+def test_a_long_text_like_magics_is_parsed_no_more_often_than_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ['s = """\n' + "% of\n" * lines + '"""' for lines in (2, 2000)]
+    parsed: list[str] = []
+    parse = ast.parse
+    with monkeypatch.context() as patch:
+        patch.setattr(ast, "parse", lambda source: (parsed.append(source), parse(source))[1])
+        cleaned = [clean(text) for text in texts]
+    assert cleaned == texts
+    assert len(parsed) == 4, "once for what stands in strings, once for the syntax"
 
 
 def test_an_untouched_cell_is_told_from_a_changed_one() -> None:
@@ -54,3 +69,12 @@ def test_what_a_cell_makes() -> None:
 def test_any_text_is_cleaned_or_refused(source: str) -> None:
     with contextlib.suppress(Refused):
         assert isinstance(clean(source), str)
+
+
+@pytest.mark.parametrize(("source", "number"), [
+    ('predict("loss", 9)', 9.0), ('# about half\npredict("loss", -2.5)', -2.5), ("predict('loss', 1e3, 'a guess')", None),
+    ('predict("gain", 9)', None), ('predict("loss", 3 * 4)', None), ('predict("loss", True)', None), ('predict("loss", ...)', None),
+    ('predict("loss")', None), ('predict("loss", value=2)', None), ('x = 2\npredict("loss", x)', None), ('print("loss", 9)', None),
+    ('predict("loss", ' + "9" * 400 + ")", None), ("(" * 300, None)])
+def test_a_prediction_that_is_a_plain_number_is_read(source: str, number: float | None) -> None:
+    assert prediction(source, "loss") == number

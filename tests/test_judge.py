@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from hpml import course, measure
-from hpml.exercise import Work
-from hpml.referee import resources, timing
+from hpml.exercise import Case, Work
+from hpml.referee import answers, resources, timing
+from hpml.referee.jail import Forked
 from hpml.referee.judge import judge
+from hpml.referee.oracle import OracleError
 from hpml.referee.resources import LabReferee
 from hpml.verdict import Measured, Outcome, Verdict
 
@@ -293,3 +295,31 @@ def test_a_sentence_from_accepts_says_why_not() -> None:
     assert series(True)._also_right((), here, there) is True and series(np.bool_(True))._also_right((), here, there) is True
     assert series(False)._also_right((), here, there) is False
     assert series("asked only where the shape is right")._also_right((), longer, there) is False
+
+
+def test_right_answers_share_their_picture_and_the_last_ones_are_kept(referee: LabReferee, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    def draw(name: str, case: Case) -> str:
+        drawn.append(str(case.got))
+        return f"<svg>{case.got}</svg>"
+
+    monkeypatch.setitem(referee.declared, "double", dataclasses.replace(referee.declared["double"], draw=lambda case: None))
+    monkeypatch.setattr(referee.oracle, "draw", draw)
+    monkeypatch.setattr(referee, "pictures", {})
+    monkeypatch.setattr(answers, "PICTURES", 2)
+    first, second = one(referee, "double", "def double(x): return 2 * x"), one(referee, "double", "def double(x): return x + x")
+    assert first.picture and first.picture == second.picture == f"<svg>{drawn[0]}</svg>" and len(drawn) == 1
+    wrong = {one(referee, "double", f"def double(x): return {n} * x").picture for n in (3, 4, 5)}
+    assert len(wrong) == 3 and first.picture not in wrong and len(drawn) == 4 and len(referee.pictures) == 2
+
+
+def test_a_worker_that_is_not_measured_is_forked_and_measuring_waits_until_all_is_warm(referee: LabReferee) -> None:
+    with referee.worker(quick=True) as quick, referee.worker() as cold:
+        assert isinstance(quick.process, Forked) and not isinstance(cold.process, Forked)
+    parent = referee.parent(("numpy", "json"), wait=False)
+    referee.settle()
+    assert parent._is_ready and referee.parent(("numpy", "json")) is parent
+    with pytest.raises(OracleError, match="No module named 'nonsense'"):
+        referee.parent(("nonsense",))
+    assert not any("nonsense" in preload for preload, *_ in referee.parents)

@@ -86,7 +86,7 @@ class Grading:
 
             def jobs() -> Iterator[Job]:
                 for student in students:
-                    found = collect.collect(self.folder, student, self.release, self.db)
+                    found = collect.collect(self.folder, student, self.release)
                     todo = self._jobs(found, runs)
                     if todo:
                         waiting[student] = found, len(todo)
@@ -102,7 +102,7 @@ class Grading:
                     if out > 1:
                         waiting[job.student] = found, out - 1           # type: ignore[assignment]
                     else:                                               # else it was tried again, after the others
-                        ready.append(found or collect.collect(self.folder, job.student, self.release, self.db))
+                        ready.append(found or collect.collect(self.folder, job.student, self.release))
                     write()
                 for student in list(waiting):                           # whose notebook could not be run
                     ready.append(waiting.pop(student)[0])
@@ -263,32 +263,47 @@ def main(argv: list[str], judge: Judge | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the verdicts as JSON")
     options = parser.parse_args(argv)
     from hpml.grade import show
+    ready: Engine | None = None
+    running = False
     try:
         lab = course.load().lab(options.lab)
         for key in options.exercise or ():
             if key not in lab.exercises:
                 raise CourseError(f"{lab.lab} has no exercise {key!r}{nearest(key, list(lab.exercises))}")
         folder = options.course.expanduser().resolve()
-        students = _chosen(folder, lab, options.student)
         if options.workers is not None and options.workers < 1:
             raise CourseError(f"--workers {options.workers}: at least one has to work")
-        if judge is None and not options.unjailed and options.engine == "local":        # elsewhere the workers look for themselves
-            guarded()
+        if judge is None and options.engine == "local":             # elsewhere the workers look for themselves
+            if not options.unjailed:
+                guarded()
+            ready = _warm(lab, folder, options.workers, options.force)
+        students = _chosen(folder, lab, options.student)
         grading = Grading(lab, folder, judge or (lambda *_: []), db=options.db, exercises=options.exercise, force=options.force,
                           unjailed=options.unjailed, execute=judge is None and not options.no_execute, wait=options.wait)
+        running = True
+        graded = with_referee(grading, students, judge, options.engine, options.workers, ready)
     except CourseError as e:
         print(f"hpml grade: {e}", file=sys.stderr)
-        return 2
-    try:
-        graded = with_referee(grading, students, judge, options.engine, options.workers)
-    except CourseError as e:
-        print(f"hpml grade: {e}", file=sys.stderr)
-        return 2 if isinstance(e, NoJail) else 1
+        return 1 if running and not isinstance(e, NoJail) else 2
+    finally:
+        if ready:
+            ready.close()
     if options.json:
         print(json.dumps([g.summary(lab) for g in graded], indent=1))
     else:
         show.class_table(lab, graded, folder, grading.db)
     return 1 if any(v.outcome is Outcome.INFRASTRUCTURE for g in graded for v in g.verdicts.values()) else 0
+
+
+def _warm(lab: Lab, folder: Path, workers: int | None, force: bool) -> Engine | None:
+    """Referees that import their frameworks while this process imports nbgrader; none where every submission was graded before."""
+    from hpml.grade import engine
+    handed_in = {path.parent.name for path in (folder / "submitted").glob(f"*/{lab.lab}")}
+    if not handed_in or not (force or any(not (folder / "graded" / lab.lab / name).is_dir() for name in handed_in)):
+        return None
+    made = engine.Local(workers)
+    made.warm(lab.lab, len(handed_in))
+    return made
 
 
 def guarded() -> None:
@@ -302,14 +317,14 @@ def guarded() -> None:
 
 
 def with_referee(grading: Grading, students: list[str], judge: Judge | None = None, engine: str = "local",
-                 workers: int | None = None) -> list[Graded]:
-    """Run the grading, with progress on the terminal, on an engine of its own unless `judge` stands in."""
+                 workers: int | None = None, ready: Engine | None = None) -> list[Graded]:
+    """Run the grading, with progress on the terminal, on an engine of its own unless `judge` stands in or one is `ready`."""
     from hpml.grade import show
     from hpml.grade.engine import start
     if judge:
         grading.judge = judge
     else:
-        grading.engine = lambda: start(engine, workers, grading.unjailed)
+        grading.engine = lambda: ready or start(engine, workers, grading.unjailed)
     with show.progress(grading.lab, len(students)) as seen:
         return grading.run(students, seen)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
-from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, DeduplicateIds, OverwriteCells, OverwriteKernelspec
+from nbgrader.preprocessors import CheckCellMetadata, ClearOutput, DeduplicateIds
 from nbgrader.utils import is_solution
 
 from hpml.course import CourseError, Lab
@@ -127,7 +127,7 @@ def students(course: Path, lab: Lab) -> tuple[list[str], list[str]]:
     return [n for n in found if STUDENT.fullmatch(n)], [n for n in found if not STUDENT.fullmatch(n)]
 
 
-def collect(course: Path, student: str, handed_out: Release, db: str) -> Submission:
+def collect(course: Path, student: str, handed_out: Release) -> Submission:
     """Read and sanitise one submission. Never raises for what a student did; `fault` and `problems` say it."""
     name = handed_out.lab.lab
     found = Submission(student)
@@ -141,8 +141,8 @@ def collect(course: Path, student: str, handed_out: Release, db: str) -> Submiss
         found.answers.clear()
         return found
     assert found.notebook
-    resources = {"nbgrader": {"notebook": name, "assignment": name, "student": student, "db_url": db}}
-    for step in (ClearOutput, DeduplicateIds, OverwriteKernelspec, OverwriteCells, CheckCellMetadata):
+    resources = {"nbgrader": {"notebook": name, "assignment": name, "student": student}}
+    for step in (ClearOutput, DeduplicateIds, CheckCellMetadata):       # what is not an answer is the release's already
         found.notebook, _ = step(log=_quiet).preprocess(found.notebook, resources)
     return found
 

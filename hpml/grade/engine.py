@@ -24,7 +24,7 @@ from hpml import course
 from hpml.check import cache
 from hpml.course import CourseError
 from hpml.grade.jobs import Engine, Fault, Job, Judge, Outputs, Result
-from hpml.referee.client import Referee, RefereeError
+from hpml.referee.client import Purpose, Referee, RefereeError
 from hpml.verdict import Verdict
 
 BATCH = 4                       # measured jobs that are let together, for each worker: each change of kind leaves cores idle
@@ -36,6 +36,7 @@ class Judging(Protocol):
     """What an engine needs of a referee. `lane` of the maker numbers those that work side by side."""
 
     def judge(self, lab: str, cells: dict[str, str], exercises: Iterable[str] | None = None, seed: int | None = None) -> list[Verdict]: ...
+    def warm(self, lab: str) -> None: ...
     def interrupt(self) -> None: ...
     def close(self) -> None: ...
 
@@ -43,8 +44,8 @@ class Judging(Protocol):
 Maker = Callable[[int], Judging]                    # lane → a referee
 
 
-def referee(lane: int) -> Referee:
-    return Referee(purpose="grade", lane=lane)
+def referee(lane: int, purpose: Purpose = "grade") -> Referee:
+    return Referee(purpose, lane=lane)
 
 
 def default_workers() -> int:
@@ -180,6 +181,12 @@ class Local:
         self.node = Node(self.workers, make)
         self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="engine")
         self.measuring = False
+
+    def warm(self, lab: str, jobs: int) -> None:
+        """Let as many referees as `jobs` can use get ready for a lab, without waiting for them. Raises RefereeError."""
+        for lane in range(min(self.workers, jobs)):
+            self.node.referees[lane] = self.node.make(lane)
+            self.node.referees[lane].warm(lab)
 
     def map(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
         source = iter(jobs)

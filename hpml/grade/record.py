@@ -148,13 +148,15 @@ class Gradebook:
                 extension = submission.extension
                 book.remove_submission(name, found.student)
                 book.update_or_create_submission(name, found.student, extension=extension, **stamp)
+            notebook = book.find_submission_notebook(name, name, found.student)
+            grades, comments = {g.name: g for g in notebook.grades}, {c.name: c for c in notebook.comments}
             for key, verdict in verdicts.items():
-                grade = book.find_grade(grade_id(self.lab, key), name, name, found.student)
+                grade = grades[grade_id(self.lab, key)]
                 pending = verdict.outcome.pending
                 grade.auto_score = None if pending else verdict.score
                 again = grade.manual_score is not None and (grade.needs_manual_grade or key in changed)
                 grade.needs_manual_grade = again or (grade.manual_score is None and pending)
-                book.find_comment(key, name, name, found.student).auto_comment = _comment(verdict)
+                comments[key].auto_comment = _comment(verdict)
             book.db.commit()
             self._penalise(found.student)
             return self.marks(found.student)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hpml.exercise import Case, Exercise, on_rank
+from hpml.referee import arrays
 from hpml.referee import cells as text
 from hpml.referee.compare import Tampered
 from hpml.referee.jail import FORBIDDEN, Died
@@ -21,6 +24,7 @@ from hpml.referee.workers import Stubborn, Worker
 from hpml.verdict import Outcome
 
 PUBLIC_SEED = 7
+PICTURES = 64                # that a referee keeps
 
 
 @dataclass(frozen=True)
@@ -108,11 +112,18 @@ class Answers:
             if declared.world:
                 expected = [on_rank(expected, rank) for rank in range(declared.sizes[0]["ranks"])]
             case = Case(args, None, expected, declared.sizes[0])
-        try:
-            return self.referee.oracle.draw(name, case)
-        except OracleError as e:                        # a verdict without its picture is better than none
-            print(f"{self.referee.lab.lab}: the picture of {name} could not be drawn: {e}", file=sys.stderr)
-            return None
+        pictures = self.referee.pictures
+        description, chunks = arrays.pack((case.args, case.got, case.expected))
+        key = hashlib.sha256(json.dumps([name, dict(case.size), description]).encode() + b"".join(chunks)).digest()
+        if key not in pictures:
+            try:
+                pictures[key] = self.referee.oracle.draw(name, case)
+            except OracleError as e:                    # a verdict without its picture is better than none
+                print(f"{self.referee.lab.lab}: the picture of {name} could not be drawn: {e}", file=sys.stderr)
+                return None
+            for old in list(pictures)[:-PICTURES]:
+                del pictures[old]
+        return pictures[key]
 
     def load(self, worker: Worker, name: str, cells: list[tuple[str, str]], function: str, seconds: float) -> Finding | None:
         answer = worker.ask({"load": {"cells": cells, "function": function}}, seconds + 2)
@@ -177,7 +188,7 @@ class Answers:
         declared = self.referee.declared[name]
         assert isinstance(declared, Exercise)
         cells, notes = self.chain(name)
-        with self.referee.worker(timing=declared.timing, preload=declared.preload, hidden=declared.forbids) as worker:
+        with self.referee.worker(timing=declared.timing, preload=declared.preload, hidden=declared.forbids, quick=True) as worker:
             try:
                 found = self.load(worker, name, [*cells, (name, cleaned)], name, declared.seconds)
                 if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 
 TIMING = re.compile(r"^(\s*)%(?:time|prun|memit|mprun|lprun)\s+(.*)$")
@@ -26,16 +27,22 @@ def clean(source: str) -> str:
     if "\0" in source:
         raise Refused("The cell holds a null character; type the answer afresh into the cell.")
     rows: list[str] = []
+    begun = False
+    in_strings: set[int] | None = None              # asked for once: a long text may have thousands of lines like that
     for number, row in enumerate(source.splitlines(), 1):
         kept = row
-        if CELL_DROPPED.match(row) and not any(r.strip() for r in rows):
+        if not begun and CELL_DROPPED.match(row):
             kept = ""
         elif match := TIMING.match(row):
             kept = match[1] + match[2]
         elif DROPPED.match(row):
             kept = re.match(r"\s*", row)[0] + "pass"              # type: ignore[index]
         rows.append(kept)
-        if kept == row and row.lstrip()[:1] in ("!", "%", "?") and not _inside_string(source, number):
+        begun = begun or bool(kept.strip())
+        if kept == row and row.lstrip()[:1] in ("!", "%", "?"):
+            in_strings = _lines_in_strings(source) if in_strings is None else in_strings
+            if number in in_strings:
+                continue
             what = "shell line" if row.lstrip().startswith("!") else "magic"
             raise Refused(f"Line {number}, `{row.strip()[:60]}`, is a {what}. Answers are plain Python: "
                           "move it into a cell of its own.")
@@ -50,14 +57,14 @@ def clean(source: str) -> str:
     return text
 
 
-def _inside_string(source: str, number: int) -> bool:
-    """True if line `number` lies inside a multi-line string, where it is text."""
+def _lines_in_strings(source: str) -> set[int]:
+    """Numbers of the lines that begin inside a multi-line string, where they are text."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return any(isinstance(n, ast.Constant) and isinstance(n.value, str) and n.lineno < number <= (n.end_lineno or 0)
-               for n in ast.walk(tree))
+        return set()
+    spans = {(n.lineno, n.end_lineno or 0) for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return {line for first, last in spans for line in range(first + 1, last + 1)}
 
 
 def same(a: str, b: str) -> bool:
@@ -96,3 +103,13 @@ def assigns(source: str) -> set[str]:
 def predicts(source: str, name: str) -> bool:
     """True if the source calls `predict("name", …)`."""
     return bool(re.search(rf"predict\(\s*['\"]{re.escape(name)}['\"]", source))
+
+
+def prediction(source: str, name: str) -> float | None:
+    """The number of a cell that says `predict("name", NUMBER)` and nothing else; None where it has to be run to know."""
+    with contextlib.suppress(SyntaxError, ValueError, TypeError, OverflowError, RecursionError, MemoryError):
+        call = ast.parse(source, mode="eval").body
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "predict" and not call.keywords:
+            said, value = (ast.literal_eval(a) for a in call.args)
+            return float(value) if said == name and type(value) in (int, float) else None
+    return None

@@ -17,6 +17,8 @@ from hpml import course
 from hpml.course import CourseError
 from hpml.verdict import Verdict
 
+Purpose = Literal["desk", "grade"]      # grading also looks at hidden sizes, and signs
+
 
 class RefereeError(Exception):
     """The referee could not answer; the message says what to do."""
@@ -29,7 +31,7 @@ class Referee:
             verdicts = referee.judge("04-conv-gemm", {"im2col": source})
     """
 
-    def __init__(self, purpose: Literal["desk", "grade"] = "desk", address: str | None = None, lane: int = 0) -> None:
+    def __init__(self, purpose: Purpose = "desk", address: str | None = None, lane: int = 0) -> None:
         self.purpose, self.lane = purpose, lane         # referees that work side by side pin their workers to different cores
         self.address = address or (os.environ.get("HPML_REFEREE") if purpose == "desk" else None)
         self._process: subprocess.Popen[bytes] | None = None

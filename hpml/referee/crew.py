@@ -23,13 +23,9 @@ HOROVOD = ("horovod.tensorflow", "keras")       # imported in every rank of Horo
 def parent(referee: LabReferee, declared: Exercise) -> WarmParent:
     """The warm parent of an exercise's ranks, started at first use; it may not be ready yet. Raises OracleError."""
     if declared.world == "horovod":
-        preload, hidden = (*HOROVOD, *(m for m in declared.preload if m not in (*HOROVOD, "tensorflow"))), []
-    else:
-        preload, hidden = ("numpy", *declared.preload), [library for library in declared.forbids if library not in declared.preload]
-    key = (preload + tuple(f"not {library}" for library in hidden), 1, None)
-    if key not in referee.parents:
-        referee.parents[key] = WarmParent(referee.backend, preload, hidden=hidden, wait=False)
-    return referee.parents[key]
+        return referee.parent((*HOROVOD, *(m for m in declared.preload if m not in (*HOROVOD, "tensorflow"))), wait=False)
+    hidden = [library for library in declared.forbids if library not in declared.preload]
+    return referee.parent(("numpy", *declared.preload), hidden, wait=False)
 
 
 def named(ranks: list[int]) -> str:

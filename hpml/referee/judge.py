@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import math
@@ -13,8 +14,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from hpml import course, measure
-from hpml.exercise import Case, Exercise, Prediction
-from hpml.referee import arrays, ranks, timing
+from hpml.exercise import Case, Exercise
+from hpml.referee import arrays, predictions, ranks, timing
 from hpml.referee import cells as text
 from hpml.referee.answers import Answers, Finding
 from hpml.referee.compare import Tampered
@@ -25,18 +26,9 @@ from hpml.referee.protocol import ProtocolError, TimedOut
 from hpml.referee.resources import LabReferee
 from hpml.referee.timing import Failed, Rejected, Series
 from hpml.referee.workers import Stubborn
-from hpml.verdict import Outcome, Predicted, Roofline, Verdict
+from hpml.verdict import Outcome, Roofline, Verdict
 
 PROGRAM_FILES = 24 << 20        # bytes of libraries that an answer may bring in without their counting as its memory
-
-PRELUDE = """
-_said = {{}}
-def predict(name, value=None, *rest, **more):
-    _said[name] = value
-def answer():
-    return _said.get({name!r})
-"""
-
 
 def judge(referee: LabReferee, answers: dict[str, str], exercises: Iterable[str] | None = None, seed: int | None = None) -> list[Verdict]:
     """Verdicts on the named exercises (default: all that are not graded by hand) of one set of answers."""
@@ -68,9 +60,9 @@ class Submission(Answers):
         if name not in self.verdicts:
             began = time.monotonic()
             try:
-                verdict = self._predicted(name) if self.referee.lab.exercises[name].kind == "predict" else self._judged(name)
+                verdict = predictions.verdict(self, name) if self.referee.lab.exercises[name].kind == "predict" else self._judged(name)
             except OracleError as e:
-                verdict = self._plain(name, Finding(Outcome.INFRASTRUCTURE, f"The referee could not check `{name}`: {e} "
+                verdict = self.plain(name, Finding(Outcome.INFRASTRUCTURE, f"The referee could not check `{name}`: {e} "
                                                                             "This is not your fault, and nothing is lost."))
             verdict.seconds = round(time.monotonic() - began, 3)
             self.verdicts[name] = verdict
@@ -86,7 +78,11 @@ class Submission(Answers):
         declared = self.referee.declared[name]
         return ranks.find(self, name, declared) if isinstance(declared, Exercise) and declared.world else super()._find(name)
 
-    def _plain(self, name: str, found: Finding, score: float = 0.0) -> Verdict:
+    def reference(self, name: str) -> Verdict:
+        return reference(self.referee, name)
+
+    def plain(self, name: str, found: Finding, score: float = 0.0) -> Verdict:
+        """A verdict on what was found, before anything is measured."""
         answer = self.answers.get(name, "")
         referee = self.referee
         chain = {key: self.answers[key] for key in (*self.order(name), name) if key in self.answers}
@@ -99,14 +95,14 @@ class Submission(Answers):
                                  "cells": chain, "seed": str(self.seed), "purpose": referee.purpose,
                                  "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                                  "machine": f"{referee.card.cpu}, {referee.card.cores} cores", "python": platform.python_version(),
-                                 "versions": {p: importlib.metadata.version(p) for p in ("numpy", "hpml")}})
+                                 "versions": _versions()})
 
     def _judged(self, name: str) -> Verdict:
         found = self.finding(name)
         entry = self.referee.lab.exercises[name]
         if found.outcome is not Outcome.PASS:
-            return self._plain(name, found)
-        verdict = self._plain(name, found, entry.correct_points)
+            return self.plain(name, found)
+        verdict = self.plain(name, found, entry.correct_points)
         verdict.message = f"`{name}` is right."
         declared = self.referee.declared[name]
         assert isinstance(declared, Exercise)
@@ -156,6 +152,7 @@ class Submission(Answers):
         entry, oracle = self.referee.lab.exercises[name], self.referee.oracle
         assert entry.shape
         cells, _ = self.chain(name)
+        self.referee.settle()
         others = Others()
         rng = np.random.default_rng([self.seed, stream])
         with self.referee.worker(timing=declared.timing, preload=declared.preload, hidden=declared.forbids) as worker:
@@ -256,54 +253,7 @@ class Submission(Answers):
                 verdict.notes.append("This is faster than the roofline of this machine allows; a person will look at it.")
                 verdict.evidence["below_floor"] = seconds / floor
 
-    def _predicted(self, name: str) -> Verdict:
-        """A prediction: run its cell, take the number, compare it with the truth."""
-        cleaned = self.readable(name)
-        if isinstance(cleaned, Finding):
-            return self._plain(name, cleaned)
-        declared, entry = self.referee.declared[name], self.referee.lab.exercises[name]
-        assert isinstance(declared, Prediction) and entry.within
-        preamble = [("preamble", self.referee.source.given["preamble"])] if "preamble" in self.referee.source.given else []
-        with self.referee.worker() as worker:
-            try:
-                failed = self.load(worker, name, [*preamble, ("predict", PRELUDE.format(name=name)), (name, cleaned)], "answer", 10)
-                if failed:
-                    return self._plain(name, failed)
-                worker.ask({"prepare": {"calls": [[]]}}, 10)
-                said = worker.ask({"go": True}, 10).get("done")
-            except (TimedOut, Died, Stubborn, ProtocolError, Tampered) as e:
-                return self._plain(name, self.guarded(name, worker, 10, e))
-        one = said[0] if isinstance(said, list) and said and isinstance(said[0], dict) else {}
-        value = one.get("number")
-        if one.get("type") in ("NoneType", "ellipsis"):
-            return self._plain(name, Finding(Outcome.NOT_ATTEMPTED, f"Write your prediction of `{name}` down first: a number."))
-        if not isinstance(value, int | float) or not abs(value) < 1e300:
-            return self._plain(name, Finding(Outcome.WRONG, f"`predict(\"{name}\", …)` takes one number, such as 2.5."))
-        measured, notes = {}, []
-        for used in declared.uses:
-            measured[used] = self.referee.measured.get(self.fingerprint(used)) or self.verdict(used)
-            if not (measured[used].passed or measured[used].outcome is Outcome.TOO_NOISY):      # that was right, and is measured
-                measured[used] = reference(self.referee, used)
-                notes.append(f"Your `{used}` is not there yet, so this compares with ours.")
-        truth = declared.truth(measured)
-        if truth is None:
-            raise OracleError(f"the truth of {name} could not be measured.")
-        error = abs(value / truth - 1) if truth else abs(value)
-        credit = 1.0 if error <= entry.within else 0.5 if error <= 2 * entry.within else 0.0
-        outcome = {1.0: Outcome.PASS, 0.5: Outcome.PARTIAL}.get(credit, Outcome.WRONG)
-        verdict = self._plain(name, Finding(outcome), credit * entry.points)
-        verdict.notes += notes
-        verdict.predicted = Predicted(value=value, truth=truth, unit=declared.unit)
-        verdict.message = f"You predicted {value:g}{_unit(declared.unit)}; it is {_figure(truth)}{_unit(declared.unit)}."
-        if declared.explain:
-            verdict.hint = declared.explain(value, truth)
-        return verdict
 
-
-def _figure(value: float) -> str:
-    """Three digits that matter, and all of them before the point: 2.01, 412, 101 770."""
-    return f"{value:,.0f}".replace(",", "\u202f") if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _unit(unit: str) -> str:
-    return f" {unit}" if unit else ""
+@functools.lru_cache(maxsize=1)
+def _versions() -> dict[str, str]:
+    return {p: importlib.metadata.version(p) for p in ("numpy", "hpml")}

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from hpml import course, exercise, gpu, machine, measure, source
 from hpml.exercise import Exercise
 from hpml.gpu import Claim
 from hpml.referee import crew, jail, timing
+from hpml.referee.client import Purpose
 from hpml.referee.jail import Died, WarmParent
 from hpml.referee.oracle import Oracle, OracleError
 from hpml.referee.others import Others
@@ -30,8 +31,6 @@ STUDENT_MEMORY = 3 << 30        # bytes of address space for a student's worker
 STUDENT_CPU_SECONDS = 600
 STUDENT_SECONDS = 300.0         # wall time of one worker, however patient each single limit is
 PEAK_N = 1024                   # size of the matrix product that stands for the machine's peak
-
-Purpose = Literal["desk", "grade"]
 
 
 @dataclass(frozen=True)
@@ -60,31 +59,57 @@ class LabReferee:
         self.baselines: dict[tuple[str, str], Series] = {}
         self.others = Others()
         self.kept: Control | None = None
-        self.parents: dict[tuple[tuple[str, ...], int, int | None], WarmParent] = {}
+        self.parents: dict[tuple[tuple[str, ...], tuple[str, ...], int, int | None], WarmParent] = {}
         self.claim: Claim | None = None
         self.gemm: Series | None = None
         self.measured: dict[tuple[str, ...], Verdict] = {}      # the last measured verdict on the same answers, for predictions
         self.references: dict[str, Verdict] = {}         # verdicts on the course's own answers
+        self.pictures: dict[bytes, str | None] = {}      # the last drawn, by what is in them: right answers mostly look alike
         self.lab_hash = exercise.lab_hash(self.lab)
-        for declared in self.declared.values():
+        for declared in self.declared.values():                 # frameworks are imported meanwhile
             if isinstance(declared, Exercise) and declared.world == "horovod":
-                crew.parent(self, declared)                     # imports frameworks meanwhile
+                crew.parent(self, declared)
+            elif isinstance(declared, Exercise) and not declared.world and declared.preload and declared.timing != "gpu":
+                self.parent(declared.preload, threads=len(self._cores(declared.timing)), wait=False)
 
-    def worker(self, trusted: bool = False, timing: str = "cpu", preload: Sequence[str] = (), hidden: Sequence[str] = ()) -> Worker:
-        """A fresh worker, ready. With `preload` it is forked from a parent that has imported these modules;
-        else libraries that are `hidden` cannot be loaded in it."""
-        cores = self.core if timing == "cpu" else tuple(sorted(os.sched_getaffinity(0)))
+    def _cores(self, timing: str) -> tuple[int, ...]:
+        """Where a worker runs that is timed by this clock."""
+        return self.core if timing == "cpu" else tuple(sorted(os.sched_getaffinity(0)))
+
+    def parent(self, preload: Sequence[str], hidden: Sequence[str] = (), threads: int = 1, number: int | None = None,
+               wait: bool = True) -> WarmParent:
+        """The warm parent with these imports, without these, started at first use. With `wait=False` it may not be ready yet."""
+        key = (tuple(preload), tuple(hidden), threads, number)
+        try:
+            if key not in self.parents:
+                self.parents[key] = WarmParent(self.backend, tuple(preload), threads, hidden=hidden, gpu=number, wait=False)
+            if wait:
+                self.parents[key].ready()
+        except Died as e:
+            self.parents.pop(key, None)
+            raise OracleError(str(e)) from None
+        return self.parents[key]
+
+    def settle(self) -> None:
+        """Until nothing of ours is starting up: before anything is measured."""
+        for parent in self.parents.values():
+            parent.ready()
+
+    def worker(self, trusted: bool = False, timing: str = "cpu", preload: Sequence[str] = (), hidden: Sequence[str] = (),
+               quick: bool = False) -> Worker:
+        """A fresh worker, ready. With `preload` it is forked from a parent that has imported these modules; else libraries that are
+        `hidden` cannot be loaded in it. A `quick` one is always forked: not for measuring, where memory must be its own."""
+        cores = self._cores(timing)
         tensors = timing == "gpu"
         number = self.gpu() if tensors else None
-        key = (tuple(preload), len(cores), number)
-        if preload and key not in self.parents:
-            try:
-                self.parents[key] = WarmParent(self.backend, tuple(preload), len(cores), gpu=number)
-            except Died as e:
-                raise OracleError(str(e)) from None
+        parent = None
+        if preload:
+            parent = self.parent(preload, threads=len(cores), number=number)
+        elif quick and not tensors:
+            parent = self.parent(("numpy",), hidden, len(cores))
         worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted or preload or tensors else STUDENT_MEMORY,
                         cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS,
-                        lifetime=math.inf if trusted else STUDENT_SECONDS, parent=self.parents.get(key), hidden=hidden,
+                        lifetime=math.inf if trusted else STUDENT_SECONDS, parent=parent, hidden=hidden,
                         tensors=tensors, gpu=number)
         try:
             worker.wait_ready()

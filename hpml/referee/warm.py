@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -111,6 +112,7 @@ def parent(setup: dict[str, Any], serve: Callable[[dict[str, Any]], None]) -> No
     if "horovod.tensorflow" in setup["preload"]:
         import world  # noqa: F401
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    gc.freeze()                             # else a child's first collection would write to, and so copy, every page of the framework
     forks(socket.socket(fileno=setup["socket"]), serve)
 
 

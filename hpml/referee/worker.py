@@ -179,6 +179,7 @@ def serve(setup: dict[str, Any]) -> None:
     ops = importlib.import_module("keras.ops") if setup.get("tensors") else None
     worker = Worker(sock, arena, np, ops)
     worker.comm = comm
+    gc.freeze()                                             # what is there already need not be looked at before every block
     protocol.send(sock, {"ready": worker.base})
     while True:
         try:
