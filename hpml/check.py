@@ -11,12 +11,20 @@ from typing import Any
 from hpml import course
 from hpml.course import CourseError
 from hpml.referee import cells as text
+from hpml.referee import queue
 from hpml.referee.client import Referee, RefereeError
 from hpml.verdict import Outcome, Verdict
 
 
 class NotYet(Exception):
     """No points yet: one line in the notebook, no traceback. Stock nbgrader reads it as zero."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class Withdrawn(KeyboardInterrupt):
+    """The reader interrupted a check that waited elsewhere: one line, and Run All stops as at any interrupt."""
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
@@ -150,8 +158,10 @@ def _keep(found: course.Lab, new: Verdict) -> Verdict:
     return new
 
 
-def check(name: str) -> float:
+def check(name: str, where: str | None = None) -> float:
     """Send the exercise's cells to the referee, show its verdict, return the points earned.
+
+    where      "gpu": a GPU node measures, through the queue of the hub; default: this machine, or the hub's
 
     Raises NotYet, shown as one line, where nothing was earned; so Run All goes on (the cell is tagged `raises-exception`) and
     nbgrader counts zero.
@@ -162,11 +172,16 @@ def check(name: str) -> float:
 
     try:
         found = _current(name)
-        if _desk.referee is None and not os.environ.get("HPML_REFEREE") and not _trusted(found):
+        if where not in (None, "gpu"):
+            raise CourseError(f'check({name!r}, where={where!r}): `where` can be "gpu"; without it, this machine measures.')
+        if where is None and _desk.referee is None and not os.environ.get("HPML_REFEREE") and not _trusted(found):
             raise RefereeError("This copy of the course has no referee of its own, and HPML_REFEREE names none. "
                                "Submit the notebook: it is checked there.")
         waiting = display({"text/plain": f"Checking {name} …"}, raw=True, display_id=True)
-        verdict = _keep(found, _referee().judge(found.lab, _desk.cells(found), [name])[0])
+        if where:
+            verdict = _keep(found, _elsewhere(found, name, waiting))
+        else:
+            verdict = _keep(found, _referee().judge(found.lab, _desk.cells(found), [name])[0])
         answer = {"text/html": report.html(verdict), "text/plain": report.text(verdict)}
         if waiting is not None:
             update_display(answer, display_id=waiting.display_id, raw=True)
@@ -177,6 +192,23 @@ def check(name: str) -> float:
     if verdict.score <= 0:
         raise NotYet(f"{name}: {verdict.outcome}, 0 of {verdict.max_score:g} points so far.")
     return verdict.score
+
+
+def _elsewhere(found: course.Lab, name: str, waiting: Any) -> Verdict:
+    """The verdict of a GPU node; until it comes, the line `waiting` says where the check stands in the queue."""
+    from IPython.display import update_display
+
+    def told(stands: str) -> None:
+        if waiting is not None:
+            update_display({"text/plain": f"Checking {name} on a GPU node: {stands} …"}, display_id=waiting.display_id, raw=True)
+
+    try:
+        verdict = queue.judge(found.lab, _desk.cells(found), [name], told)[0]
+    except KeyboardInterrupt:
+        told("interrupted")
+        raise Withdrawn(f"{name}: interrupted, so this check was taken out of the GPU queue.") from None
+    verdict.notes.append(f"Checked through the GPU queue, on a node with {verdict.evidence.get('machine', 'an unknown processor')}.")
+    return verdict
 
 
 def predict(name: str, value: Any = ...) -> None:

@@ -132,7 +132,7 @@ class Lab(Strict):
 
 
 class Engine(Strict):
-    """Where `hpml grade --engine slurm` runs, as Slurm's sbatch understands it."""
+    """Where `hpml grade --engine slurm` and a hub's queue for checks run, as Slurm's sbatch understands it."""
 
     partition: str | None = None
     account: str | None = None
@@ -143,6 +143,7 @@ class Engine(Strict):
     time_limit: str = "04:00:00"
     interface: str | None = None                        # the network between the nodes, such as ib0
     directives: tuple[str, ...] = ()                    # further options of sbatch
+    check_minutes: float = Field(default=30, gt=0)      # how long a hub's `check(…, where="gpu")` waits for its verdict
 
 
 class Course(Strict):

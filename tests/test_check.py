@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 import hpml
 from hpml import check as _  # noqa: F401  (the function shadows the module in the package)
@@ -44,7 +45,7 @@ def desk(tiny: course.Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def shell(desk: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
-    shell = InteractiveShell()
+    shell = InteractiveShell(config=Config({"HistoryManager": {"hist_file": ":memory:"}}))        # not into the reader's own history
     monkeypatch.setattr(module, "_shell", lambda: shell)
     hpml.lab("01-tiny")
     yield shell

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import types
@@ -21,11 +22,13 @@ import pytest
 import yaml
 from jupyterhub.app import JupyterHub
 from jupyterhub.proxy import ConfigurableHTTPProxy
+from jupyterhub.roles import get_default_roles
 from traitlets.config import Config
 
 from hpml import course
 from hpml.course import ROOT, CourseError
 from hpml.hub import limits, login, size, spawner
+from hpml.hub.checks import SCOPE
 from hpml.hub.folder import ClassFolder
 from hpml.hub.load import percentile
 from hpml.referee.jail import bubblewrap_problem
@@ -208,10 +211,12 @@ def configured(path: Path, **more: Any) -> tuple[Config, dict[str, Any]]:
     return made, names
 
 
-def test_the_hubs_configuration_sets_only_what_exists(there: ClassFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("queue", ["", "slurm"])
+def test_the_hubs_configuration_sets_only_what_exists(there: ClassFolder, monkeypatch: pytest.MonkeyPatch, queue: str) -> None:
     for name, value in {"": there.root, "_RUN": "/tmp", "_PORT": "8000", "_PROXY": "node\nproxy", "_MEMORY": str(1 << 30), "_CORES": "1",
-                        "_IDLE": "60", "_GROUPS": "hpml-test/none/such"}.items():
+                        "_IDLE": "60", "_GROUPS": "hpml-test/none/such", "_QUEUE": queue}.items():
         monkeypatch.setenv(f"HPML_HUB{name}", str(value))
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "of another hub")
     made, _ = configured(HUB / "jupyterhub_config.py")
     classes = {"JupyterHub": JupyterHub, "ConfigurableHTTPProxy": ConfigurableHTTPProxy, "WalledSpawner": spawner.WalledSpawner,
                "Spawner": spawner.WalledSpawner, "Authenticator": login.ClassAuthenticator, "ClassAuthenticator": login.ClassAuthenticator}
@@ -220,6 +225,23 @@ def test_the_hubs_configuration_sets_only_what_exists(there: ClassFolder, monkey
             assert classes[section].class_traits(config=True).get(name), f"c.{section}.{name}"
     assert made.JupyterHub.bind_url.startswith("http://127.0.0.1:") and made.JupyterHub.hub_ip == "127.0.0.1"
     assert made.Authenticator.admin_users == {"instructor"} and "amara" in made.Authenticator.allowed_users
+    services = {service["name"]: service for service in made.JupyterHub.services}
+    assert set(services) == {"idle-culler", *(["checks"] if queue else [])}
+    if queue:
+        kept_by_jupyterhub(made)
+        assert "JUPYTERHUB_API_TOKEN" not in services["checks"]["environment"]
+        port = made.Spawner.environment["HPML_QUEUE"].rpartition(":")[2]
+        assert services["checks"]["command"][3:] == ["--engine=slurm", "--host=127.0.0.1", f"--port={port}"]
+    else:
+        assert "environment" not in made.Spawner
+
+
+def kept_by_jupyterhub(made: Config) -> None:
+    """The two roles that are replaced hold what JupyterHub gives them, and the queue."""
+    given = {role["name"]: set(role["scopes"]) for role in made.JupyterHub.load_roles}
+    for role in get_default_roles():
+        if role["name"] in ("user", "server"):
+            assert given[role["name"]] == {*role["scopes"], SCOPE}
 
 
 # what batchspawner 1.3's SlurmSpawner has
@@ -245,6 +267,15 @@ def test_slurm_gives_a_cpu_by_default_and_a_gpu_on_request(slurm: tuple[Config, 
     assert "--gres" not in script(names["chosen"]({})) and "--partition=cpu" in script({})
     assert "#SBATCH --gres=gpu:1\n" in script(names["chosen"]({"profile": ["gpu"]}))
     assert script({"profile": "x", "gres": "gpu:8", "partition": "big\n#SBATCH --nodes=64"}) == script({})       # sent past the form
+
+
+def test_slurms_queue_listens_where_the_nodes_reach_it(slurm: tuple[Config, dict[str, Any]]) -> None:
+    made, names = slurm
+    kept_by_jupyterhub(made)
+    service = next(s for s in made.JupyterHub.services if s["name"] == "checks")
+    assert service["command"][3:] == ["--engine=slurm", f"--host={made.JupyterHub.hub_ip}", f"--port={names['SITE']['queue_port']}"]
+    assert service["environment"]["HPML_ROOT"] == str(names["COURSE"])
+    assert made.Spawner.environment["HPML_QUEUE"] == f"http://{socket.gethostname()}:{names['SITE']['queue_port']}"
 
 
 def test_slurms_form_offers_the_profiles(slurm: tuple[Config, dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@
     HPML_HUB_CORES      processor cores for each student
     HPML_HUB_IDLE       seconds without activity after which a server is stopped
     HPML_HUB_GROUPS     name of the hub's control groups
+    HPML_HUB_QUEUE      the engine of the queue for check(…, where="gpu"); empty: there is none
 
 For people whom you do not know, and for a network, take the profiles for Slurm (slurm_config.py) or Kubernetes (../kubernetes), with
 your site's login.
@@ -21,6 +22,7 @@ from pathlib import Path
 from jupyterhub.utils import random_port
 
 from hpml import course
+from hpml.hub import checks
 from hpml.hub.folder import INSTRUCTOR, ClassFolder
 from hpml.hub.limits import Groups
 from hpml.hub.login import ClassAuthenticator
@@ -58,8 +60,8 @@ c.WalledSpawner.groups = groups
 c.WalledSpawner.memory = float(os.environ["HPML_HUB_MEMORY"])
 c.WalledSpawner.cores = float(os.environ["HPML_HUB_CORES"])
 c.Spawner.default_url = "/lab"
-c.Spawner.start_timeout = c.Spawner.http_timeout = 120
-c.JupyterHub.concurrent_spawn_limit = 8
+c.Spawner.start_timeout = 120
+c.Spawner.http_timeout = 600            # a whole class starts at the same moment, and all of them share this machine's cores
 
 idle = os.environ["HPML_HUB_IDLE"]
 c.JupyterHub.load_roles = [
@@ -68,3 +70,6 @@ c.JupyterHub.load_roles = [
 c.JupyterHub.services = [
     {"name": "idle-culler", "command": [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={idle}"]},
 ]
+
+if queue := os.environ["HPML_HUB_QUEUE"]:
+    checks.beside(c, queue, random_port(), dict(os.environ))

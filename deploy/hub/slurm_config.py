@@ -10,17 +10,22 @@ Take a copy and change what is written in capitals in SITE. Where the course, th
 exchange's permissions have to be is said in docs/hub.md. Nobody has to be locked in here: Slurm runs every job as its own user.
 """
 
+import getpass
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 import batchspawner  # also registers the address that jobs report their port to
 
+from hpml.hub import checks
+
 COURSE = Path(os.environ.get("HPML_ROOT", "/opt/course"))       # shared by all nodes; students get a release, not the checkout
-SITE = {
+SITE: dict[str, Any] = {
     "account": "",                      # YOUR_ACCOUNT, where the cluster wants one
     "instructors": {"INSTRUCTOR"},
     "hub_address": "",                  # the hub's name as the nodes reach it; empty: this machine's own
+    "queue_port": 8091,                 # where check(…, where="gpu") asks for a GPU node, of the kind in course.yml's `engine:`; 0: nowhere
 }
 
 # What a person may ask for. `python` is the environment that the server runs in: the GPU one holds TensorFlow with CUDA
@@ -102,3 +107,8 @@ c.JupyterHub.load_roles = [
 c.JupyterHub.services = [
     {"name": "idle-culler", "command": [str(COURSE / ".venv/bin/python"), "-m", "jupyterhub_idle_culler", "--timeout=1800"]},
 ]
+
+# Checks from a CPU node that a GPU node measures: jobs of the hub's account, which is the only one that may read labs/.
+if SITE["queue_port"]:
+    own = {"HPML_ROOT": str(COURSE), "HOME": os.path.expanduser("~"), "USER": getpass.getuser()}
+    checks.beside(c, "slurm", SITE["queue_port"], own, c.JupyterHub.hub_ip, SITE["hub_address"] or socket.gethostname())

@@ -25,6 +25,7 @@ from hpml.check import cache
 from hpml.course import CourseError
 from hpml.grade import engine
 from hpml.grade.jobs import Engine, Fault, Job, NoJail, Result, Stopped
+from hpml.referee.client import Purpose
 from hpml.verdict import Verdict
 
 TIMEOUT = 20.0                  # seconds for a scheduler to answer
@@ -33,10 +34,10 @@ LOOK_SECONDS = 15.0             # between two looks whether there still are work
 
 
 @functools.cache
-def _node() -> engine.Node:
+def _node(purpose: Purpose) -> engine.Node:
     """The referees of this worker."""
     from distributed import get_worker
-    node = engine.Node(get_worker().state.nthreads)
+    node = engine.Node(get_worker().state.nthreads, functools.partial(engine.referee, purpose=purpose))
     atexit.register(node.close)
     return node
 
@@ -44,14 +45,14 @@ def _node() -> engine.Node:
 _one_at_a_time = threading.Lock()
 
 
-def work(text: str, unjailed: bool = False) -> str:
+def work(text: str, unjailed: bool = False, purpose: Purpose = "grade") -> str:
     """On a worker: a job's text → {"verdicts": [...]}, {"outputs": {...}} or {"fault": sentence, "jail": whether that is why}."""
     from hpml.grade import guarded
     try:
         if not unjailed:
             guarded()
         with _one_at_a_time:
-            node = _node()
+            node = _node(purpose)
         found = node.do(Job(**json.loads(text)))
         return json.dumps({"verdicts": [v.model_dump(mode="json") for v in found]} if isinstance(found, list) else {"outputs": found})
     except (Fault, CourseError) as e:
@@ -66,12 +67,18 @@ class Cluster:
     def __init__(self, client: Any, unjailed: bool = False, owned: Iterable[Any] = (),
                  task: Callable[[str, bool], str] = work) -> None:
         self.client, self.unjailed, self.owned, self.task = client, unjailed, [*owned, client], task
+        self.running: dict[Any, Job] = {}               # of every `map` that is going on
         print(f"hpml grade: Dask's dashboard: {client.dashboard_link}", file=sys.stderr, flush=True)
 
     @property
     def workers(self) -> int:
         """Threads of all workers that are there now."""
         return max(1, sum(self.client.nthreads().values()))
+
+    @property
+    def there(self) -> bool:
+        """Whether there is any worker now."""
+        return self.client.status == "running" and bool(self.client.nthreads())
 
     def _nodes(self) -> bool:
         """Whether there are workers that say what a node is."""
@@ -91,7 +98,7 @@ class Cluster:
                     continue
                 needs = {"resources": {"node": 1}} if job.alone and self._nodes() else {}
                 future = self.client.submit(self.task, job.text(), self.unjailed, pure=False, priority=0 if job.alone else 1, **needs)
-                running[future] = job
+                running[future] = self.running[future] = job
                 future.add_done_callback(done.put)
             if not running:
                 break
@@ -103,6 +110,7 @@ class Cluster:
                     told = True
                 continue
             job = running.pop(future)
+            self.running.pop(future, None)
             try:
                 text = future.result()
             except FutureCancelledError:
@@ -112,6 +120,12 @@ class Cluster:
                 yield job, Fault(f"A worker failed: {type(e).__name__}: {str(e)[:300]}.")
                 continue
             yield job, _read(json.loads(text), job)
+
+    def withdraw(self, student: str) -> None:
+        """Take this student's jobs back, from another thread: the `map` that they belong to raises Stopped."""
+        for future, job in list(self.running.items()):
+            if job.student == student:
+                future.cancel()
 
     def close(self) -> None:
         for one in reversed(self.owned):

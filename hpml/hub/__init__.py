@@ -66,7 +66,7 @@ def size(text: str) -> int:
 class Hub:
     """The processes of a running hub: `with Hub(...) as hub`, and at the end none of them is left."""
 
-    def __init__(self, folder: Path, port: int, memory: int, cores: float, idle: int) -> None:
+    def __init__(self, folder: Path, port: int, memory: int, cores: float, idle: int, queue: str = "") -> None:
         from hpml.hub.folder import ClassFolder
         from hpml.hub.limits import Groups
         self.groups = Groups(f"hpml-hub-{os.getpid()}")
@@ -75,10 +75,11 @@ class Hub:
         self.command = proxy()
         self.run = Path(tempfile.mkdtemp(prefix="hpml-hub-"))           # short: a socket's path has about 100 characters
         self.run.chmod(0o755)
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "HPML_REFEREE", "PYTHONPATH"))} | {
+        others = ("JUPYTER", "HPML_REFEREE", "HPML_QUEUE", "PYTHONPATH")        # another hub's, where this is typed on one
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(others)} | {
             "HPML_ROOT": str(course.ROOT), "HPML_HUB": str(folder), "HPML_HUB_RUN": str(self.run), "HPML_HUB_PORT": str(port),
             "HPML_HUB_PROXY": "\n".join(self.command), "HPML_HUB_MEMORY": str(memory), "HPML_HUB_CORES": str(cores),
-            "HPML_HUB_IDLE": str(idle), "HPML_HUB_GROUPS": self.groups.name,
+            "HPML_HUB_IDLE": str(idle), "HPML_HUB_GROUPS": self.groups.name, "HPML_HUB_QUEUE": queue,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
         self.log = self.there.hub / "hub.log"
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -171,6 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--memory", type=size, default=size("4G"), metavar="SIZE", help="for each student; default: 4G")
     parser.add_argument("--cores", type=float, default=1.0, metavar="N", help="processor cores for each student; default: 1")
     parser.add_argument("--idle", type=int, default=60, metavar="MINUTES", help="stop a server that nobody used for so long; default: 60")
+    parser.add_argument("--queue", default="", metavar="ENGINE", help='where check(…, where="gpu") measures: slurm, tls://… of a Dask '
+                        "scheduler, or local (this machine); default: nowhere")
     return parser
 
 
@@ -185,6 +188,9 @@ def main(argv: list[str]) -> int:
     from hpml.referee.jail import bubblewrap_problem
     if problem := bubblewrap_problem():
         raise CourseError(f"the hub keeps students apart with bubblewrap, but {problem}")
+    if options.queue:
+        from hpml.hub import checks
+        checks.starter(options.queue)
     _free(options.port)
     to = Path(os.path.abspath((options.to or place.default()).expanduser()))
     labs = [lab for lab in course.load().ready() if not options.lab or lab.lab in {course.load().lab(n).lab for n in options.lab}]
@@ -192,7 +198,7 @@ def main(argv: list[str]) -> int:
     proxy()                                             # before anything else takes time
     there.make(options.student or ([] if there.people() else ["amara", "bilal"]), labs)
     signal.signal(signal.SIGTERM, _interrupt)
-    with Hub(to, options.port, options.memory, options.cores, options.idle * 60) as hub:
+    with Hub(to, options.port, options.memory, options.cores, options.idle * 60, options.queue) as hub:
         print(f"The hub is at {hub.url}, for browsers on this machine. Log in as:", flush=True)
         for person in there.people().values():
             print(f"  {person.name:20}{person.password}", flush=True)

@@ -3,7 +3,8 @@
     python -m hpml.hub.load --students 20
 
 starts a hub in a temporary folder, lets everybody log in, start a server, fetch lab 04, open it, answer and check one exercise, and submit,
-and prints for each step the median and the 95th percentile in seconds, the failed requests, and the memory of a student's processes (PSS).
+and prints for each step the median (p50) and the 95th percentile (p95) in seconds, the failed requests, and the memory of a student's
+processes (PSS): of their server and kernel, when all have submitted and nobody has left.
 All of it on this machine: students, hub and referee share its cores.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import socket
 import statistics
 import tempfile
@@ -157,10 +159,14 @@ def percentile(values: list[float], share: float) -> float:
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"p50": statistics.median(values), "p95": percentile(values, 0.95)} if values else {"p50": math.nan, "p95": math.nan}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the class. Returns 0 if no request failed."""
     parser = argparse.ArgumentParser(prog="python -m hpml.hub.load", description="A simulated class on a hub of this machine.")
-    parser.add_argument("--students", type=int, default=20)
+    parser.add_argument("--students", type=int, default=20, metavar="N")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(argv)
     answer = source.read(course.load().lab(LAB)).answers[EXERCISE]
@@ -175,19 +181,22 @@ def main(argv: list[str] | None = None) -> int:
             students = [Student(hub, there.people()[name], answer) for name in names]
             with ThreadPoolExecutor(len(students)) as all_at_once:
                 list(all_at_once.map(Student.work, students))
-            memory = [student.memory() for student in students]
+            memory = [student.memory() for student in students if not student.failed]
     taken: dict[str, list[float]] = defaultdict(list)
     for student in students:
         for name, seconds in student.seconds.items():
             taken[name].append(seconds)
     failed = [line for student in students for line in student.failed]
-    rows = {name: {"median": statistics.median(values), "p95": percentile(values, 0.95)} for name, values in taken.items()}
+    report: dict[str, Any] = {"students": len(students), "seconds": {name: _spread(values) for name, values in taken.items()},
+              "megabytes": _spread(memory), "failed": failed}
     if options.json:
-        print(json.dumps({"students": len(students), "seconds": rows, "megabytes": statistics.median(memory), "failed": failed}, indent=1))
+        print(json.dumps(report, indent=1))
     else:
-        for name, row in rows.items():
-            print(f"{name:8}{row['median']:8.1f} s median{row['p95']:8.1f} s p95")
-        print(f"memory of a student: {statistics.median(memory):.0f} MB; failed requests: {len(failed)}", *failed, sep="\n  ")
+        print(f"{len(students)} students at the same time, {os.cpu_count()} cores")
+        for name, row in report["seconds"].items():
+            print(f"  {name:22}{row['p50']:8.1f} s p50 {row['p95']:8.1f} s p95")
+        print(f"  {'memory of a student':22}{report['megabytes']['p50']:7.0f} MB p50 {report['megabytes']['p95']:7.0f} MB p95")
+        print(f"failed requests: {len(failed)}", *failed, sep="\n  ")
     return 1 if failed else 0
 
 
