@@ -6,6 +6,7 @@ by the referee and by the oracle, never by a student's process; import framework
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import inspect
@@ -154,6 +155,38 @@ class Prediction:
     unit: str = ""
     uses: Sequence[str] = ()
     explain: Callable[[float, float], str] | None = None
+
+
+def speedup(exercise: str) -> Callable[[Mapping[str, Any]], float | None]:
+    """The `truth` of a prediction: how many times as fast as the given version the reader's own `exercise` was.
+
+    It is None where nothing was measured: the exercise is open or wrong, or this machine cannot measure.
+    """
+    def truth(verdicts: Mapping[str, Any]) -> float | None:
+        verdict = verdicts.get(exercise)
+        return next((m.ratio for m in verdict.measured if m.target == "speedup"), None) if verdict is not None else None
+    return truth
+
+
+@functools.cache
+def clothes() -> tuple[np.ndarray, ...]:
+    """The embedded Fashion-MNIST: training pictures (10000, 28, 28) uint8 and labels (10000,) int64, test pictures and labels."""
+    from hpml import data
+
+    found = data.load("fashion-mnist-mini")
+    return found.x_train[..., 0], found.y_train, found.x_test[..., 0], found.y_test
+
+
+def perturbed(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pictures (N, H, W) uint8 as (N, H, W, 1) float32, 0 to 1: each shifted by up to one pixel each way, and half of them mirrored."""
+    n, height, width = pictures.shape
+    padded = np.pad(pictures, ((0, 0), (1, 1), (1, 1)))
+    down, right = rng.integers(0, 3, (2, n, 1, 1))
+    across = np.arange(width)
+    rows = np.arange(height)[None, :, None] + down
+    columns = np.where(rng.random((n, 1, 1)) < 0.5, across, width - 1 - across) + right
+    moved = padded[np.arange(n)[:, None, None], rows, columns]
+    return moved[..., None].astype(np.float32) / np.float32(255)
 
 
 def load_module(lab: Lab) -> ModuleType:

@@ -1,4 +1,4 @@
-"""What a marked test needs of the machine; where that is missing, the test is skipped and says why."""
+"""Fixtures that many files share, and what a marked test needs of the machine: where that is missing it is skipped and says why."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from hpml import course, machine
 from hpml.doctor import find_browser
 from hpml.referee import jail
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from tiny_class import Class
+
+settings.register_profile("course", deadline=None)      # a busy machine fails no test
+settings.load_profile("course")
 
 
 def lacking(*tools: str) -> str | None:
@@ -60,10 +69,31 @@ def use_course(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     course.load.cache_clear()
 
 
+@pytest.fixture
+def room(tiny: course.Lab, tmp_path: Path) -> Class:
+    """The course folder of a class that works on the tiny lab; nobody has handed in yet."""
+    from tiny_class import Class
+    return Class(tmp_path / "course", tiny)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def machine_card() -> None:
     """Measured before the first test, so that no test measures it under load."""
     machine.card()
+
+
+# nothing of the browser itself goes to the network
+CHROMIUM = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --no-first-run".split()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless browser. One for each file, as while it lives no other event loop can run, and so no notebook."""
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM)
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session", params=["bubblewrap", "none"])

@@ -23,15 +23,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Route, expect
 
 from hpml import course, machine, source
-from hpml.doctor import find_browser
 
 pytestmark = pytest.mark.browser
 
 LAB = "04-conv-gemm"
-CHROMIUM = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --no-first-run".split()
 RAN = r"\[\d+\]:"                       # the prompt of a cell that has run
 SLOW = 60_000                           # ms; the machine may be busy with other things
 
@@ -105,14 +103,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert not left, f"still running after JupyterLab was shut down: {left}"
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM)
-        yield browser
-        browser.close()
-
-
 @dataclass
 class Notebook:
     """The notebook on the page, by the ids of its cells."""
@@ -162,7 +152,7 @@ class Notebook:
 
 
 @pytest.fixture
-def notebook(server: Server, chromium: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Notebook]:
+def notebook(server: Server, browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Notebook]:
     """The untouched student notebook, open in a fresh browser, with a fresh kernel that is idle, and no verdict from before."""
     shutil.copytree(course.ROOT / "notebooks" / LAB, server.root, dirs_exist_ok=True)
     shutil.rmtree(server.cache / "verdicts", ignore_errors=True)
@@ -181,7 +171,7 @@ def notebook(server: Server, chromium: Browser, tmp_path: Path, request: pytest.
             wrong.append(f"a request leaves this machine: {route.request.url}")
             route.abort()
 
-    with chromium.new_context(viewport={"width": 1280, "height": 900}) as context:
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         page = context.new_page()
         page.set_default_timeout(SLOW)
         page.on("console", console)

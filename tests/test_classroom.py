@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from tiny_class import NAME, Class
 
-from hpml import course
 from hpml.grade import classpage, classroom, similar
 from hpml.grade.journal import Journal
 from hpml.verdict import Outcome
@@ -35,11 +34,6 @@ def total(x):
         result += np.dot(np.full(len(block), 2.0, np.float32), block)
     return result
 '''
-
-
-@pytest.fixture
-def room(tiny: course.Lab, tmp_path: Path) -> Class:
-    return Class(tmp_path / "course", tiny)
 
 
 @pytest.fixture

@@ -7,25 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+from tiny_lab import make
 
 from hpml import course
 from hpml.build import deck, notebook
-from hpml.doctor import find_browser
 
 pytestmark = pytest.mark.browser
 
 READY = "() => window.Reveal?.isReady()"
-CHROMIUM = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --no-first-run".split()
 LABS = [lab.lab for lab in course.load().ready() if (course.ROOT / "slides" / f"{lab.lab}.html").is_file()]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -89,3 +80,41 @@ def test_a_deck_prints_one_page_a_slide(page: Page, lab: str, tmp_path: Path) ->
     assert len(sizes) == 1
     width, height = (float(n) for n in sizes.pop().split()[2:])
     assert width / height == pytest.approx(1280 / 720, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["04-tiny", *(lab.lab for lab in course.load().ready())])
+def test_a_deck_opens_from_a_file(name: str, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No console message, no request but for the theme's files, no slide larger than the screen, formulas that are drawn, and paper."""
+    with monkeypatch.context() as patch:
+        if name == "04-tiny":
+            patch.setattr(course, "ROOT", make(tmp_path / "tiny"))
+            course.load.cache_clear()
+        lab = course.load().lab(name)
+        html = deck.render(lab, notebook.read(lab))
+    course.load.cache_clear()
+    (tmp_path / "theme").symlink_to(course.ROOT / "slides" / "theme")
+    (tmp_path / "deck.html").write_text(html, encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda e: said.append(str(e)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("requestfailed", lambda request: said.append(f"failed: {request.url}"))
+    page.goto(f"file://{tmp_path}/deck.html")
+    page.wait_for_function(READY)
+    total = page.evaluate("Reveal.getTotalSlides()")
+    assert total == len(re.findall(r"<section>", html)) - len(re.findall(r"<section><section>", html))
+    for number in range(1, total + 1):
+        size = page.evaluate("(s => [s.scrollWidth, s.scrollHeight])(Reveal.getCurrentSlide())")
+        assert size[0] <= 1280 and size[1] <= 720, f"slide {number} of {name} is too full: {size} of [1280, 720]"
+        page.evaluate("Reveal.next(); Reveal.nextFragment()")
+    if name == "04-tiny":
+        page.evaluate("Reveal.slide(0, 1)")
+        box = page.locator(".present math[display=block]").first.bounding_box()
+        assert box and box["height"] > 60, "the sum is drawn with its limits above and below"
+    page.goto(f"file://{tmp_path}/deck.html?print-pdf")
+    page.wait_for_selector(".pdf-page")
+    assert page.locator(".pdf-page").count() == total
+    page.close()
+    assert said == []
+    assert all(address.startswith(("data:", f"file://{tmp_path}/")) for address in asked)

@@ -1,11 +1,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpml import course, exercise
 from hpml.course import CourseError
-from hpml.exercise import Exercise, Work
+from hpml.exercise import Exercise, Work, perturbed, speedup
+from hpml.verdict import Measured, Outcome, Verdict
 
 
 def test_declarations_agree_with_the_manifest(tiny: course.Lab) -> None:
@@ -37,3 +39,20 @@ def test_a_students_distribution_says_that_it_cannot_check(tiny: course.Lab, mon
     monkeypatch.setattr(course, "ROOT", tmp_path)
     with pytest.raises(CourseError, match="no trusted side"):
         exercise.load(tiny)
+
+
+def test_the_truth_of_a_speedup_is_the_ratio_that_was_measured() -> None:
+    first = Measured(target="memory", versus="loop", start=1, full=2, ratio=3, low=2, high=4, credit=1, samples=[(1.0, 1.0)])
+    verdict = Verdict(lab="01-tiny", exercise="total", outcome=Outcome.PASS, score=1, max_score=1, message="")
+    measured = verdict.model_copy(update={"measured": [first, first.model_copy(update={"target": "speedup", "ratio": 7.5})]})
+    assert speedup("total")({"total": measured, "top": verdict}) == 7.5
+    assert speedup("total")({"total": verdict}) is None and speedup("total")({}) is None
+
+
+def test_perturbed_pictures_are_shifted_by_a_pixel_and_mirrored() -> None:
+    pictures = np.zeros((400, 28, 20), np.uint8)
+    pictures[:, 10, 5] = 255
+    moved = perturbed(pictures, np.random.default_rng(0))
+    assert moved.shape == (400, 28, 20, 1) and moved.dtype == np.float32 and set(np.unique(moved)) == {0, 1}
+    places = {tuple(int(v) for v in np.argwhere(m > 0)[0]) for m in moved[..., 0]}
+    assert places == {(r, c) for r in (9, 10, 11) for c in (4, 5, 6, 13, 14, 15)}

@@ -6,7 +6,6 @@ import csv
 import datetime
 import io
 import json
-from pathlib import Path
 
 import pytest
 from tiny_class import NAME, Class
@@ -27,11 +26,6 @@ class Half(LateSubmissionPlugin):
     def late_submission_penalty(self, student_id, score, total_seconds_late):
         return score / 2
 '''
-
-
-@pytest.fixture
-def room(tiny: course.Lab, tmp_path: Path) -> Class:
-    return Class(tmp_path / "course", tiny)
 
 
 @pytest.fixture

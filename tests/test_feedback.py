@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from tiny_class import NAME, Class
 
-from hpml import course, theme
-from hpml.doctor import find_browser
+from hpml import theme
 from hpml.grade import classroom, feedback
 from hpml.grade.record import Late
 
 DUE = datetime.datetime(2026, 3, 1, 11)
-
-
-@pytest.fixture
-def room(tiny: course.Lab, tmp_path: Path) -> Class:
-    return Class(tmp_path / "course", tiny)
 
 
 @pytest.fixture
@@ -89,15 +82,6 @@ def test_what_a_text_should_name_is_told_when_it_has_been_read(graded: Class) ->
 # -------------------------------------------------------------------------------------------------------------- a browser
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
-        browser = playwright.chromium.launch(executable_path=str(find_browser()), args=options)
-        yield browser
-        browser.close()
-
-
 def colours(page: Page, selector: str) -> tuple[str, str]:
     """Text and background of an element, as #rrggbb."""
     found = page.locator(selector).first.evaluate("""e => { let under = e;
@@ -107,12 +91,12 @@ def colours(page: Page, selector: str) -> tuple[str, str]:
 
 
 @pytest.mark.browser
-def test_both_pages_read_well_everywhere(graded: Class, chromium: Browser, tmp_path: Path) -> None:
+def test_both_pages_read_well_everywhere(graded: Class, browser: Browser, tmp_path: Path) -> None:
     report = tmp_path / "report.html"
     assert classroom.main([NAME, "--course", str(graded.folder), "--html", str(report)]) == 0
     for path in (graded.folder / "feedback" / "ada" / NAME / f"{NAME}.html", report):
         for scheme, width in (("light", 1280), ("dark", 360)):
-            page = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
+            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
             asked: list[str] = []
             wrong: list[str] = []
             page.on("request", lambda request, asked=asked: asked.append(request.url))

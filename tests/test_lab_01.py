@@ -4,45 +4,23 @@ from __future__ import annotations
 
 import ast
 import inspect
-import json
 import math
-import re
 
 import numpy as np
 import pytest
+from lesson import Lesson
 from matplotlib.figure import Figure
 
-from hpml import course, exercise, plots, source
 from hpml.exercise import Case, Prediction
 
-LAB = next(lab for lab in course.load().labs if lab.lab == "01-measuring")
-TEXT = source.read(LAB)
-TRUSTED = exercise.load_module(LAB)
-DECLARED = TRUSTED.EXERCISES
-CODE = [name for name, e in LAB.exercises.items() if e.kind == "code"]
+LESSON = Lesson("01-measuring")
+LAB, TEXT, DECLARED, TRUSTED, CODE = LESSON.lab, LESSON.text, LESSON.declared, LESSON.trusted, LESSON.code
+case, shown = LESSON.case, LESSON.shown
 
 
 @pytest.fixture(scope="module")
 def answers() -> dict:
-    names: dict = {}
-    for part in (TEXT.given["preamble"], *(TEXT.answers[name] for name in CODE)):
-        exec(part, names)
-    return names
-
-
-def case(name, got, size=None, seed=3):
-    declared = DECLARED[name]
-    size = size or declared.sizes[-1]
-    args = declared.sample(np.random.default_rng(seed), size)
-    return Case(args, got(*args) if callable(got) else got, declared.oracle(*args), size)
-
-
-def shown(name, found):
-    return next((h.text for h in DECLARED[name].hints if h.when(found)), None)
-
-
-def flat(value):
-    return value if isinstance(value, tuple) else (value,)
+    return LESSON.answers()
 
 
 @pytest.mark.parametrize("name", CODE)
@@ -53,9 +31,7 @@ def test_solutions_agree_with_the_oracle_on_every_size(answers, name):
         if declared.accepts:
             assert declared.accepts(found)
             continue
-        for got, expected in zip(flat(found.got), flat(found.expected), strict=True):
-            assert got.dtype == expected.dtype and got.shape == expected.shape
-            assert abs(got - expected).max() <= declared.tolerance[str(expected.dtype)] * abs(expected).max()
+        LESSON.agree(name, found)
 
 
 # ------------------------------------------------------------------------------------------------------------- timing
@@ -259,21 +235,4 @@ def test_hints_and_pictures_survive_anything(name, garbage):
 
 @pytest.mark.parametrize("name", CODE)
 def test_the_picture_shows_the_answer(answers, name):
-    declared = DECLARED[name]
-    right, open_ = case(name, answers[name]), case(name, None)
-    assert plots.svg(declared.draw(right)) == plots.svg(declared.draw(right)) != plots.svg(declared.draw(open_))
-
-
-# ------------------------------------------------------------------------------------------------------------- the text
-
-
-def test_code_fits_a_window_of_1280_pixels():
-    pieces = [part for cell in TEXT.cells if cell.kind == "code" for part in (cell.source, cell.student, cell.solution)]
-    assert [line for part in pieces for line in (part or "").splitlines() if len(line) > 96] == []
-
-
-def test_prose_uses_every_measured_number_and_no_other():
-    numbers = json.loads((LAB.folder / "measured.json").read_text(encoding="utf-8"))
-    used = {name for cell in TEXT.cells if cell.kind == "markdown" for name in re.findall(r"\{\{(\w+)\}\}", cell.source)}
-    assert all(isinstance(value, str) for value in numbers.values())
-    assert used == numbers.keys()
+    LESSON.drawn_apart(name, case(name, answers[name]), None)

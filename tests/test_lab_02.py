@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 
 import numpy as np
 import pytest
+from lesson import Lesson, negative
 from matplotlib.figure import Figure
 
-from hpml import course, exercise, plots, source
-from hpml.exercise import Case, Exercise, Prediction
+from hpml.exercise import Case, Prediction
 
-LAB = course.load().lab("02-neuron")
-TEXT = source.read(LAB)
-DECLARED = exercise.load(LAB)
-TRUSTED = exercise.load_module(LAB)
-CODE = [name for name, e in LAB.exercises.items() if e.kind == "code"]
+LESSON = Lesson("02-neuron")
+LAB, TEXT, DECLARED, TRUSTED, CODE = LESSON.lab, LESSON.text, LESSON.declared, LESSON.trusted, LESSON.code
+case, shown = LESSON.case, LESSON.shown
 QUICK = [name for name in CODE if name != "train"]
 
 
 @pytest.fixture(scope="module")
 def answers() -> dict:
-    names: dict = {}
-    for part in (TEXT.given["preamble"], *(TEXT.answers[name] for name in CODE)):
-        exec(part, names)
-    return names
-
-
-def case(name, got, size=None, seed=3):
-    declared = DECLARED[name]
-    size = size or declared.sizes[-1]
-    args = declared.sample(np.random.default_rng(seed), size)
-    return Case(args, got(*args) if callable(got) else got, declared.oracle(*args), size)
-
-
-def shown(name, found):
-    return next((h.text for h in DECLARED[name].hints if h.when(found)), None)
+    return LESSON.answers()
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +35,7 @@ def trained() -> Case:
 def test_solutions_agree_with_the_oracles_on_every_size(answers, name):
     declared = DECLARED[name]
     for size in (*declared.sizes, *declared.hidden):
-        found = case(name, answers[name], size)
-        pairs = zip(found.got, found.expected, strict=True) if isinstance(found.expected, tuple) else [(found.got, found.expected)]
-        for got, expected in pairs:
-            assert got.dtype == expected.dtype == np.float32 and got.shape == expected.shape
-            assert abs(got - expected).max() <= declared.tolerance["float32"] * abs(expected).max()
+        LESSON.agree(name, case(name, answers[name], size), np.float32)
 
 
 def by_differences(loss, values, change=1e-6):
@@ -124,14 +103,6 @@ def test_pictures_come_sorted_and_held_out_ones_are_others_moved(trained):
     assert len(held) == len(labels) == 2000
     again = TRUSTED.held_out(case("train", None, seed=4))[0]
     assert not np.array_equal(held, again), "other training pictures, other perturbations"
-
-
-def test_perturbed_pictures_are_shifted_by_a_pixel_and_mirrored():
-    picture = np.zeros((400, 28, 28), np.uint8)
-    picture[:, 10, 5] = 255
-    moved = TRUSTED.perturbed(picture, np.random.default_rng(0)).reshape(-1, 28, 28)
-    places = {tuple(int(v) for v in np.argwhere(m > 0)[0]) for m in moved}
-    assert places == {(r, c) for r in (9, 10, 11) for c in (4, 5, 6, 21, 22, 23)}
 
 
 def test_a_network_that_learned_nothing_is_told_how_much_it_knows(trained):
@@ -233,7 +204,7 @@ def test_hints_of_training(trained):
     assert "ran away" in told([np.full_like(w, np.inf) for w in start])
     assert "one for each minibatch" in told(TRUSTED.trained(x, y, *start, epochs, rate, len(x), seed))
     uphill = [w - 3 * (t - w) for w, t in zip(start, trained.expected, strict=True)]
-    assert "*against* the gradient" in told(uphill)
+    assert "against the gradient" in told(uphill)
 
 
 GARBAGE = [
@@ -254,23 +225,5 @@ def test_hints_and_pictures_survive_anything(name, trained):
 
 @pytest.mark.parametrize("name", CODE)
 def test_the_picture_differs_between_right_and_wrong(answers, name, trained):
-    declared = DECLARED[name]
-    assert isinstance(declared, Exercise)
     right = trained if name == "train" else case(name, answers[name])
-    wrong = Case(right.args, tuple(-g for g in right.got) if isinstance(right.got, tuple) else -right.got, right.expected, right.size)
-    assert plots.svg(declared.draw(right)) == plots.svg(declared.draw(right)) != plots.svg(declared.draw(wrong))
-
-
-# ------------------------------------------------------------------------------------------------------------ the text
-
-
-def test_code_fits_a_window_of_1280_pixels():
-    pieces = [part for cell in TEXT.cells if cell.kind == "code" for part in (cell.source, cell.student, cell.solution)]
-    assert [line for part in pieces for line in (part or "").splitlines() if len(line) > 96] == []
-
-
-def test_prose_uses_every_measured_number_and_no_other():
-    numbers = json.loads((LAB.folder / "measured.json").read_text(encoding="utf-8"))
-    used = {name for cell in TEXT.cells if cell.kind == "markdown" for name in re.findall(r"\{\{(\w+)\}\}", cell.source)}
-    assert all(isinstance(value, str) for value in numbers.values())
-    assert used == numbers.keys()
+    LESSON.drawn_apart(name, right, negative(right.got))

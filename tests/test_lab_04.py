@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import ast
-import json
-import re
 import tracemalloc
 
 import numpy as np
 import pytest
+from lesson import Lesson, negative
 from matplotlib.figure import Figure
 
-from hpml import course, exercise, source
-from hpml.exercise import Case, Exercise, Prediction
+from hpml.exercise import Case, Prediction
 
-LAB = course.load().lab("04-conv-gemm")
-TEXT = source.read(LAB)
-DECLARED = exercise.load(LAB)
-TRUSTED = exercise.load_module(LAB)
-CODE = [name for name, e in LAB.exercises.items() if e.kind == "code"]
+LESSON = Lesson("04-conv-gemm")
+LAB, TEXT, DECLARED, TRUSTED, CODE = LESSON.lab, LESSON.text, LESSON.declared, LESSON.trusted, LESSON.code
+case, shown = LESSON.case, LESSON.shown
 SHAPES = [(1, 3, 3, 1, 1, 3), (2, 8, 6, 3, 4, 3), (3, 5, 9, 2, 5, 1), (1, 7, 7, 4, 2, 5), (2, 6, 10, 16, 8, 2)]
 
 
 @pytest.fixture(scope="module")
 def answers() -> dict:
-    names: dict = {}
-    for part in (TEXT.given["preamble"], *(TEXT.answers[name] for name in CODE)):
-        exec(part, names)
-    return names
+    return LESSON.answers()
 
 
 def layer(N, H, W, C, K, k, seed=1):
@@ -42,17 +35,6 @@ def by_formula(x, w):
     for n, r, s, q in np.ndindex(*y.shape):
         y[n, r, s, q] = (x[n, r:r + k, s:s + k].astype(float) * w[..., q]).sum()
     return y
-
-
-def case(name, got, size=None, seed=3):
-    declared = DECLARED[name]
-    size = size or declared.sizes[-1]
-    args = declared.sample(np.random.default_rng(seed), size)
-    return Case(args, got(*args) if callable(got) else got, declared.oracle(*args), size)
-
-
-def shown(name, found):
-    return next((h.text for h in DECLARED[name].hints if h.when(found)), None)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -119,11 +101,7 @@ def test_conv_tiled_keeps_its_budget(answers):
 def test_solutions_agree_with_the_framework_on_every_size(answers, name):
     declared = DECLARED[name]
     for size in (*declared.sizes, *declared.hidden):
-        found = case(name, answers[name], size)
-        pairs = zip(found.got, found.expected, strict=True) if isinstance(found.expected, tuple) else [(found.got, found.expected)]
-        for got, expected in pairs:
-            assert got.dtype == expected.dtype == np.float32 and got.shape == expected.shape
-            assert abs(got - expected).max() <= declared.tolerance["float32"] * abs(expected).max()
+        LESSON.agree(name, case(name, answers[name], size), np.float32)
 
 
 def test_every_budget_is_enough_for_a_row_and_small_ones_need_tiles():
@@ -229,7 +207,6 @@ GARBAGE = [
 ]
 
 
-
 @pytest.mark.parametrize("name", CODE)
 @pytest.mark.parametrize("garbage", GARBAGE, ids=str)
 @np.errstate(all="ignore")
@@ -241,13 +218,8 @@ def test_hints_and_pictures_survive_anything(name, garbage):
 
 @pytest.mark.parametrize("name", CODE)
 def test_the_picture_differs_between_right_and_wrong(answers, name):
-    from hpml import plots
-
-    declared = DECLARED[name]
-    assert isinstance(declared, Exercise)
     right = case(name, answers[name])
-    wrong = Case(right.args, tuple(-g for g in right.got) if isinstance(right.got, tuple) else -right.got, right.expected, right.size)
-    assert plots.svg(declared.draw(right)) == plots.svg(declared.draw(right)) != plots.svg(declared.draw(wrong))
+    LESSON.drawn_apart(name, right, negative(right.got))
 
 
 @pytest.mark.parametrize("scale", [None, 1, 1.5])
@@ -260,16 +232,3 @@ def test_the_panels_of_conv_gemm_are_of_one_size_and_stand_in_line(scale):
     for axis in figure.axes[:4]:
         frame = axis.get_window_extent()
         assert all(frame.contains(*corner) for text in axis.texts for corner in text.get_window_extent().get_points())
-
-
-def test_code_fits_a_window_of_1280_pixels():
-    pieces = [part for cell in TEXT.cells if cell.kind == "code" for part in (cell.source, cell.student, cell.solution)]
-    assert [line for part in pieces for line in (part or "").splitlines() if len(line) > 96] == []
-
-
-def test_prose_uses_every_measured_number_and_no_other():
-    numbers = json.loads((LAB.folder / "measured.json").read_text(encoding="utf-8"))
-    used = {name for cell in TEXT.cells if cell.kind == "markdown" for name in re.findall(r"\{\{(\w+)\}\}", cell.source)}
-    assert all(isinstance(value, str) for value in numbers.values())
-    assert used <= numbers.keys()
-    assert numbers.keys() <= used

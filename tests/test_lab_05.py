@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
 
 import numpy as np
 import pytest
+from lesson import Lesson
 from matplotlib.figure import Figure
 
-from hpml import course, exercise, plots, source
-from hpml.exercise import Case, Exercise
+from hpml.exercise import Case
 
-LAB = course.load().lab("05-lenet")
-TEXT = source.read(LAB)
-DECLARED = exercise.load(LAB)
-TRUSTED = exercise.load_module(LAB)
-CODE = [name for name, e in LAB.exercises.items() if e.kind == "code"]
+LESSON = Lesson("05-lenet")
+LAB, TEXT, DECLARED, TRUSTED, CODE = LESSON.lab, LESSON.text, LESSON.declared, LESSON.trusted, LESSON.code
+case, shown = LESSON.case, LESSON.shown
 QUICK = ["pool", "receptive_field", "count"]
 
 
 @pytest.fixture(scope="module")
 def answers() -> dict:
     """The solutions that need no framework."""
-    names: dict = {}
-    for part in (TEXT.given["preamble"], TEXT.given["layers"], *(TEXT.answers[name] for name in QUICK)):
-        exec(part, names)
-    return names
+    return LESSON.answers(QUICK, ["preamble", "layers"])
 
 
 @pytest.fixture(scope="module")
 def keras_answers() -> dict:
     """All solutions; Keras is imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    names: dict = {}
-    for part in (*TEXT.given.values(), *(TEXT.answers[name] for name in CODE)):
-        exec(part, names)
-    return names
-
-
-def case(name, got, size=None, seed=3, expected=None):
-    declared = DECLARED[name]
-    size = size or declared.sizes[-1]
-    args = declared.sample(np.random.default_rng(seed), size)
-    return Case(args, got(*args) if callable(got) else got, declared.oracle(*args) if expected is None else expected, size)
-
-
-def shown(name, found):
-    return next((h.text for h in DECLARED[name].hints if h.when(found)), None)
+    return LESSON.answers(given=TEXT.given)
 
 
 def noise(seed=0):
@@ -203,8 +183,8 @@ def test_the_usual_mistakes_get_their_idea(answers):
     for name, got, idea in (("receptive_field", lambda k, s: (1 + np.cumsum(k - 1), np.cumprod(s)), "The strides do not widen"),
                             ("receptive_field", lambda k, s: (np.cumprod(k), np.cumprod(s)), "do not multiply"),
                             ("count", lambda *a: TRUSTED.count(*a, bias=False), "has a bias to learn"),
-                            ("count", lambda *a: TRUSTED.count(*a, before=True), "layer's *input*"),
-                            ("count", lambda *a: TRUSTED.count(*a, border=1), "*both* sides")):
+                            ("count", lambda *a: TRUSTED.count(*a, before=True), "layer's input"),
+                            ("count", lambda *a: TRUSTED.count(*a, border=1), "both sides")):
         assert idea in shown(name, case(name, got, DECLARED[name].sizes[-1]))
 
 
@@ -245,13 +225,10 @@ def test_hints_and_pictures_survive_anything(name):
 
 @pytest.mark.parametrize("name", CODE)
 def test_the_picture_differs_between_right_and_wrong(name):
-    declared = DECLARED[name]
-    assert isinstance(declared, Exercise)
     base = trained_case(learner()) if name == "train" else case(name, None)
     right = base if name == "train" else Case(base.args, base.expected, base.expected, base.size)
     other = noise(1) if name == "train" else (tuple(2 * g for g in right.got) if isinstance(right.got, tuple) else -right.got)
-    wrong = Case(right.args, other, right.expected, right.size)
-    assert plots.svg(declared.draw(right)) == plots.svg(declared.draw(right)) != plots.svg(declared.draw(wrong))
+    LESSON.drawn_apart(name, right, other)
 
 
 # -------------------------------------------------------------------------------------------------------- predictions
@@ -266,17 +243,5 @@ def test_predictions_know_their_truth():
 # ------------------------------------------------------------------------------------------------------------ the text
 
 
-def test_code_fits_a_window_of_1280_pixels():
-    pieces = [part for cell in TEXT.cells if cell.kind == "code" for part in (cell.source, cell.student, cell.solution)]
-    assert [line for part in pieces for line in (part or "").splitlines() if len(line) > 96] == []
-
-
 def test_student_code_runs_on_any_backend():
     assert not any(re.search(r"\btf\.|tensorflow", cell.source) for cell in TEXT.cells if cell.kind == "code")
-
-
-def test_prose_uses_every_measured_number_and_no_other():
-    numbers = json.loads((LAB.folder / "measured.json").read_text(encoding="utf-8"))
-    used = {name for cell in TEXT.cells if cell.kind == "markdown" for name in re.findall(r"\{\{(\w+)\}\}", cell.source)}
-    assert all(isinstance(value, str) for value in numbers.values())
-    assert used == numbers.keys()

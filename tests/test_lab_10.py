@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hpml import course, exercise, plots, source, wrong
 from hpml.distributed import simulate
-from hpml.exercise import Case, PerRank, Prediction, on_rank
+from hpml.exercise import Case, PerRank, on_rank
 
 LAB = course.load().lab("10-allreduce")
 TEXT = source.read(LAB)
@@ -231,7 +230,7 @@ def test_a_hint_names_the_mistake(name, idea):
 
 GRADIENTS = {
     "the sum of the workers' gradients": lambda g, c: g.sum(axis=0),
-    "*image* has the same say": lambda g, c: g.mean(axis=0),
+    "image has the same say": lambda g, c: g.mean(axis=0),
     "do not divide by how many": lambda g, c: np.tensordot(c.astype(g.dtype), g, axes=1),
     "divide by the number of workers": lambda g, c: np.tensordot(c.astype(g.dtype), g, axes=1) / np.float32(len(c)),
     "you divide once more": lambda g, c: TRUSTED.big_batch(g, c) / np.float32(len(c)),
@@ -294,26 +293,6 @@ def test_whose_numbers_are_in_a_result_is_found_by_least_squares():
 
 
 # ---------------------------------------------------------------------------------------------------------------- text
-
-
-def test_predictions_have_a_truth_and_explain_it():
-    for name, entry in LAB.exercises.items():
-        if entry.kind == "predict":
-            declared = DECLARED[name]
-            assert isinstance(declared, Prediction)
-            assert len(declared.explain(2, 3)) > 20
-
-
-def test_code_fits_a_window_of_1280_pixels():
-    pieces = [part for cell in TEXT.cells if cell.kind == "code" for part in (cell.source, cell.student, cell.solution)]
-    assert [line for part in pieces for line in (part or "").splitlines() if len(line) > 96] == []
-
-
-def test_prose_uses_every_measured_number_and_no_other():
-    numbers = json.loads((LAB.folder / "measured.json").read_text(encoding="utf-8"))
-    used = {name for cell in TEXT.cells if cell.kind == "markdown" for name in re.findall(r"\{\{(\w+)\}\}", cell.source)}
-    assert all(isinstance(value, str) for value in numbers.values())
-    assert used == numbers.keys()
 
 
 def test_the_numbers_of_512_workers_follow_from_the_network():

@@ -1,5 +1,7 @@
 """What holds for every lab that course.yml calls ready."""
 
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from hpml import build, course, source, wrong
+from hpml import build, course, exercise, source, wrong
+from hpml.exercise import Prediction
 from hpml.referee.client import Referee
 from hpml.verdict import Outcome, Verdict
 
@@ -52,6 +55,32 @@ def test_rebuilding_changes_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LABS)
+def test_code_fits_a_window_of_1280_pixels(name: str) -> None:
+    cells = [cell for cell in source.read(course.load().lab(name)).cells if cell.kind == "code"]
+    lines = {line for cell in cells for part in (cell.source, cell.student, cell.solution) for line in part.splitlines()}
+    assert [line for line in sorted(lines) if len(line) > 96] == []
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_prose_uses_every_measured_number_and_no_other(name: str) -> None:
+    lab = course.load().lab(name)
+    numbers = json.loads((lab.folder / "measured.json").read_text(encoding="utf-8"))
+    prose = [cell.source for cell in source.read(lab).cells if cell.kind == "markdown"]
+    assert {number for text in prose for number in re.findall(r"\{\{(\w+)\}\}", text)} == numbers.keys()
+    assert all(isinstance(value, str) for value in numbers.values())
+
+
+@pytest.mark.parametrize("name", LABS)
+def test_predictions_say_where_a_difference_comes_from(name: str) -> None:
+    lab = course.load().lab(name)
+    declared = exercise.load(lab)
+    for key in (key for key, entry in lab.exercises.items() if entry.kind == "predict"):
+        prediction = declared[key]
+        assert isinstance(prediction, Prediction) and prediction.explain is not None
+        assert len(prediction.explain(1.0, 2.0)) > 40, key
+
+
+@pytest.mark.parametrize("name", LABS)
 def test_the_solution_earns_full_marks(name: str, referee: Referee) -> None:
     lab = course.load().lab(name)
     verdicts = judged(referee, name, source.read(lab).answers)
@@ -73,9 +102,9 @@ def test_the_untouched_notebook_earns_zero_and_runs_to_its_end(name: str, refere
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip())
     text = said(notebook)
     assert "Traceback" not in text and "NotImplementedError" not in text
-    for exercise, entry in lab.exercises.items():
+    for key, entry in lab.exercises.items():
         if entry.kind != "manual":
-            assert f"{exercise}: not attempted, 0 of {entry.points:g} points so far." in text
+            assert f"{key}: not attempted, 0 of {entry.points:g} points so far." in text
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def expect(inputs: list[Any]) -> np.ndarray:
 
 
 @given(st.integers(1, 9), st.integers(0, 40), st.sampled_from([gather_broadcast, tree, ring]), st.integers(0, 99))
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_every_rank_has_the_sum_for_any_ranks_and_length(n: int, length: int, function: Callable[..., Any], seed: int) -> None:
     inputs = vectors(n, length, seed)
     run = simulate(function, inputs, switch(n, LINK))
@@ -45,7 +45,7 @@ def test_every_rank_has_the_sum_for_any_ranks_and_length(n: int, length: int, fu
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 40))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_two_levels_too(nodes: int, per_node: int, length: int) -> None:
     inputs = vectors(nodes * per_node, length)
     run = simulate(two_level, [(x, per_node) for (x,) in inputs], nodes_of(nodes, per_node, LINK, LINK))

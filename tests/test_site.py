@@ -7,24 +7,21 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat import NotebookNode
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from hpml import cli, course, source
 from hpml.build import notebook, release
 from hpml.course import CourseError
-from hpml.doctor import find_browser
 from hpml.site import check, execute, stage
 from hpml.site import lab as lab_page
 
 LAB = "04-conv-gemm"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" role="img"><path d="M0 0"/></svg>'
-CHROMIUM = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --no-first-run".split()
 
 
 def printed(text: str) -> NotebookNode:
@@ -235,14 +232,6 @@ def test_the_site_is_whole(built: Path) -> None:
     page = (built / "labs" / LAB / "index.html").read_text(encoding="utf-8")
     assert "<math" in page and "raise" in page and "stride_tricks.as_strided(x, shape, strides, writeable" not in page
     assert (built / "slides" / f"{LAB}.html").is_file() and not list(built.rglob("*.j2"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM)
-        yield browser
-        browser.close()
 
 
 # Text whose contrast with what lies behind it is below WCAG's AA (4.5, or 3 for large type); text over pictures is left out.

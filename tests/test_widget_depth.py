@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsing import quiet_page, widget_page
 
 from hpml import widgets
-from hpml.doctor import find_browser
 from hpml.widgets.depth import EPSILON, KINDS, Depth, _norm, _norm_back, say, signal, status
 
 ASSETS = Path(widgets.__file__).parent
@@ -97,44 +96,13 @@ def test_static_picture_travels_along() -> None:
     assert bundle[0]["image/svg+xml"] == widgets.depth_svg(8, 1.2) and bundle[0]["text/plain"] == status(8, 1.2)
 
 
-def test_assets_ask_nobody_for_anything() -> None:
-    for name in ("depth.js", "depth.css"):
-        assert not re.search(r"https?://|\bimport\s|\burl\(|\bfetch\(|\beval\(", (ASSETS / name).read_text(encoding="utf-8"))
-
-
 # --------------------------------------------------------------------------------------------------------- the browser
-
-PAGE = """<!doctype html><meta charset="utf-8"><style>%s</style><body><div id="here"></div><script type="module">
-%s
-const state = %s, heard = {};
-window.saved = [];
-window.model = {
-  get: (k) => state[k], set: (k, v) => { state[k] = v; (heard[`change:${k}`] ?? []).forEach((f) => f()); },
-  save_changes: () => { window.saved.push([state.layers, state.gain]); },
-  on: (e, f) => (heard[e] ??= []).push(f), off: (e, f) => { heard[e] = heard[e].filter((g) => g !== f); },
-};
-window.leave = widget.render({ model, el: document.getElementById("here") });
-</script>"""
 
 
 @pytest.fixture
-def page() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    widget = widgets.depth(32, 1.0)
-    state = {name: getattr(widget, name) for name in ("drawing", "said", "layers", "gain")}
-    script = (ASSETS / "depth.js").read_text(encoding="utf-8").replace("export default", "const widget =")
-    problems: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"])
-        opened = browser.new_page()
-        opened.on("console", lambda message: problems.append(message.text))
-        opened.on("pageerror", lambda error: problems.append(str(error)))
-        opened.set_content(PAGE % ((ASSETS / "depth.css").read_text(encoding="utf-8"), script, json.dumps(state)))
+def page(browser: Any) -> Iterator[Any]:
+    with quiet_page(browser, widget_page("depth", widgets.depth(32, 1.0), "drawing said layers gain")) as opened:
         yield opened
-        browser.close()
-    assert problems == []
 
 
 @pytest.mark.browser
@@ -143,7 +111,7 @@ def test_keys_move_the_sliders_and_new_drawings_appear(page: Any) -> None:
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Tab")
     page.keyboard.press("ArrowLeft")
-    (layers, one), (same, gain) = page.evaluate("window.saved")
+    (layers, one), (same, gain) = page.evaluate("window.saved.map((state) => [state.layers, state.gain])")
     assert (layers, one, same) == (34, 1, 34) and gain == pytest.approx(0.95)
     assert page.locator("output").all_inner_texts() == ["34", "0.95"]
     assert page.locator(".said").inner_text() == status(32, 1.0)                # until Python has answered

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import xml.etree.ElementTree as ET
@@ -10,17 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import numpy as np
 import pytest
 import traitlets
-from nbconvert import HTMLExporter
+from browsing import quiet_page, widget_page
 
 from hpml import widgets
-from hpml.doctor import find_browser
 from hpml.widgets.playground import NAMES, POINTS, Net, learn, sample
-
-ASSETS = Path(widgets.__file__).parent
 
 
 @pytest.mark.parametrize("data", NAMES)
@@ -79,67 +74,18 @@ def test_the_static_picture_is_of_these_settings_and_the_same_every_time() -> No
     assert bundle[0]["text/plain"].startswith("Two clouds, 1 hidden neuron: after 3000 steps")
 
 
-def test_a_page_without_a_kernel_shows_the_static_picture() -> None:
-    bundle = widgets.playground()._repr_mimebundle_()
-    assert bundle is not None
-    cell = nbformat.v4.new_code_cell("w", outputs=[nbformat.v4.new_output("display_data", data=bundle[0])])
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
-    assert "data:image/svg+xml;base64" in page or "<svg" in page
-    assert 'type="application/vnd.jupyter.widget-view+json"' not in page
-
-
-def test_assets_ask_nobody_for_anything() -> None:
-    for name in ("playground.js", "playground.css"):
-        assert not re.search(r"https?://|\bimport\s|\burl\(|\bfetch\(|\beval\(", (ASSETS / name).read_text(encoding="utf-8"))
-
-
 # ---------------------------------------------------------------------------------------------------------- the browser
-
-PAGE = """<!doctype html><meta charset="utf-8"><style>%s</style><body><div id="here"></div><script type="module">
-%s
-const state = %s, heard = {};
-window.saved = 0;
-window.Net = Net; window.sample = sample; window.again = widget.render;
-window.model = {
-  get: (k) => state[k], set: (k, v) => { state[k] = v; (heard[`change:${k}`] ?? []).forEach((f) => f()); },
-  save_changes: () => { window.saved += 1; },
-  on: (e, f) => (heard[e] ??= []).push(f), off: (e, f) => { heard[e] = heard[e].filter((g) => g !== f); },
-};
-window.leave = widget.render({ model, el: document.getElementById("here") });
-</script>"""
-
-
-def page_text() -> str:
-    widget = widgets.playground()
-    state = {name: getattr(widget, name) for name in ("data", "hidden", "rate", "seed")}
-    script = (ASSETS / "playground.js").read_text(encoding="utf-8").replace("export default", "const widget =")
-    return PAGE % ((ASSETS / "playground.css").read_text(encoding="utf-8"), script, json.dumps(state))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_browser(), args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
 def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    opened = browser.new_page(reduced_motion=getattr(request, "param", "no-preference"), viewport={"width": 960, "height": 720},
-                              device_scale_factor=1.25)
-    problems: list[str] = []
-    opened.on("console", lambda message: problems.append(message.text))
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.set_content(page_text())
-    opened.wait_for_selector(".hpml-playground .neurons button")
-    yield opened
-    if folder := os.environ.get("HPML_SHOTS"):
-        opened.screenshot(path=Path(folder) / f"playground-{request.node.name}.png")
-    opened.close()
-    assert problems == []
+    text = widget_page("playground", widgets.playground(), "data hidden rate seed", "window.Net = Net; window.sample = sample;")
+    with quiet_page(browser, text, viewport={"width": 960, "height": 720}, device_scale_factor=1.25,
+                    reduced_motion=getattr(request, "param", "no-preference")) as opened:
+        opened.wait_for_selector(".hpml-playground .neurons button")
+        yield opened
+        if folder := os.environ.get("HPML_SHOTS"):
+            opened.screenshot(path=Path(folder) / f"playground-{request.node.name}.png")
 
 
 def steps_done(page: Any) -> int:
@@ -170,7 +116,7 @@ def test_play_learns_and_pause_stays(page: Any) -> None:
     page.get_by_role("button", name="One step").click()
     assert steps_done(page) == done + 1
     page.get_by_role("button", name="New beginning").click()
-    assert steps_done(page) == 0 and page.evaluate("window.model.get('seed')") == 2 and page.evaluate("window.saved") == 1
+    assert steps_done(page) == 0 and page.evaluate("window.model.get('seed')") == 2 and page.evaluate("window.saved.length") == 1
 
 
 @pytest.mark.browser
@@ -225,7 +171,7 @@ def test_it_fits_a_narrow_page_and_a_dark_one(page: Any) -> None:
 def test_it_can_be_drawn_before_it_is_on_the_page(page: Any) -> None:
     assert page.evaluate("""() => {
       const el = document.createElement("div");
-      window.again({ model: window.model, el });
+      window.widget.render({ model: window.model, el });
       return el.querySelectorAll(".neurons button").length;
     }""") == 4
 

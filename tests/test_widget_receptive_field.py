@@ -7,17 +7,15 @@ import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browsing import asset, quiet_page
 
 from hpml import widgets
-from hpml.doctor import find_browser
 from hpml.widgets.receptive_field import middle, sides, spans, status
 
-ASSETS = Path(widgets.__file__).parent
 LENET = [(5, 1), (2, 2), (5, 1), (2, 2)]
 
 
@@ -111,8 +109,8 @@ def page_text() -> str:
             "problem": "", "wanted": [list(layer) for layer in LENET]}
     three = [[3, 1], *kept["layers"][1:]]                           # type: ignore[index]
     other = {"layers": three, "at": middle(three, 28), "drawing": widgets.receptive_field_svg(three, paper=False)}
-    script = (ASSETS / "receptive_field.js").read_text(encoding="utf-8").replace("export default { render };", "")
-    return f"""<!DOCTYPE html><meta charset="utf-8"><style>{(ASSETS / "receptive_field.css").read_text(encoding="utf-8")}</style>
+    script = asset("receptive_field.js").replace("export default { render };", "")
+    return f"""<!DOCTYPE html><meta charset="utf-8"><style>{asset("receptive_field.css")}</style>
       <div id="here"></div><script>
       {script}
       const kept = {json.dumps(kept)}, other = {json.dumps(other)}, heard = {{}};
@@ -134,28 +132,12 @@ def page_text() -> str:
       </script>"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_browser(), args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"])
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    opened = browser.new_page(viewport={"width": 860, "height": 600})
-    problems: list[str] = []
-    opened.on("console", lambda message: problems.append(message.text))
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.set_content(page_text())
-    yield opened
-    if folder := os.environ.get("HPML_SHOTS"):
-        opened.screenshot(path=f"{folder}/receptive_field.png")
-    opened.close()
-    assert problems == []
+    with quiet_page(browser, page_text(), viewport={"width": 860, "height": 600}) as opened:
+        yield opened
+        if folder := os.environ.get("HPML_SHOTS"):
+            opened.screenshot(path=f"{folder}/receptive_field.png")
 
 
 def chosen(page: Any) -> list[int]:

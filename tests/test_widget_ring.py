@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 import traitlets
-from nbconvert import HTMLExporter
+from browsing import quiet_page, widget_page
 
 from hpml import widgets
-from hpml.doctor import find_browser
 from hpml.widgets.ring import contents, phase, sends, status
 
-ASSETS = Path(widgets.__file__).parent
 RANKS = range(2, 9)
 
 
@@ -111,63 +105,14 @@ def test_static_picture_travels_along() -> None:
     assert "Step 3 of 6" in bundle[0]["text/plain"]
 
 
-def test_a_page_without_a_kernel_shows_the_static_picture() -> None:
-    bundle = widgets.ring()._repr_mimebundle_()
-    assert bundle is not None
-    cell = nbformat.v4.new_code_cell("w", outputs=[nbformat.v4.new_output("display_data", data=bundle[0])])
-    page, _ = HTMLExporter(embed_images=True).from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
-    assert "hpml-ring-svg" in page or "data:image/svg+xml;base64" in page
-    assert 'type="application/vnd.jupyter.widget-view+json"' not in page
-
-
-def test_assets_ask_nobody_for_anything() -> None:
-    for name in ("ring.js", "ring.css"):
-        assert not re.search(r"https?://|\bimport\s|\burl\(|\bfetch\(|\beval\(", (ASSETS / name).read_text(encoding="utf-8"))
-
-
 # ---------------------------------------------------------------------------------------------------------- the browser
-
-PAGE = """<!doctype html><meta charset="utf-8"><style>%s</style><body><div id="here"></div><script type="module">
-%s
-const state = %s, heard = {};
-window.saved = 0;
-window.model = {
-  get: (k) => state[k], set: (k, v) => { state[k] = v; (heard[`change:${k}`] ?? []).forEach((f) => f()); },
-  save_changes: () => { window.saved += 1; },
-  on: (e, f) => (heard[e] ??= []).push(f), off: (e, f) => { heard[e] = heard[e].filter((g) => g !== f); },
-};
-window.leave = widget.render({ model, el: document.getElementById("here") });
-</script>"""
-
-
-def page_text() -> str:
-    widget = widgets.ring()
-    state = {name: getattr(widget, name) for name in ("frames", "said", "step")}
-    script = (ASSETS / "ring.js").read_text(encoding="utf-8").replace("export default", "const widget =")
-    return PAGE % ((ASSETS / "ring.css").read_text(encoding="utf-8"), script, json.dumps(state))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_browser(), args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
 def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    opened = browser.new_page(reduced_motion=getattr(request, "param", "no-preference"), viewport={"width": 760, "height": 800},
-                              device_scale_factor=1.25)
-    problems: list[str] = []
-    opened.on("console", lambda message: problems.append(message.text))
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.set_content(page_text())
-    yield opened
-    opened.close()
-    assert problems == []
+    with quiet_page(browser, widget_page("ring", widgets.ring(), "frames said step"), viewport={"width": 760, "height": 800},
+                    device_scale_factor=1.25, reduced_motion=getattr(request, "param", "no-preference")) as opened:
+        yield opened
 
 
 def shown(page: Any) -> int:
@@ -184,7 +129,7 @@ def test_buttons_step(page: Any) -> None:
     for button, step in (("one step on", 1), ("one step on", 2), ("one step back", 1), ("one step back", 0)):
         page.get_by_role("button", name=button).click()
         assert shown(page) == step
-    assert page.evaluate("window.saved") >= 4
+    assert page.evaluate("window.saved.length") >= 4
     assert page.get_by_role("button", name="one step back").get_attribute("aria-disabled") == "true"
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import traitlets
+from browsing import quiet_page, widget_page
 
 from hpml import widgets
-from hpml.doctor import find_browser
 from hpml.widgets.roofline import LEAST, MOST, roof, status
 
-ASSETS = Path(widgets.__file__).parent
 PEAK, BANDWIDTH = 100.0, 20.0                # ridge at 5 FLOP/byte
 
 
@@ -115,54 +112,14 @@ def test_static_picture_travels_along() -> None:
     assert "arithmetic is the limit" in bundle[0]["text/plain"]
 
 
-def test_assets_ask_nobody_for_anything() -> None:
-    for name in ("roofline.js", "roofline.css"):
-        text = (ASSETS / name).read_text(encoding="utf-8")
-        assert not re.search(r"https?://|\bimport\s|\burl\(|\bfetch\(|\beval\(", text)
-
-
 # --------------------------------------------------------------------------------------------------------- the browser
-
-PAGE = """<!doctype html><meta charset="utf-8"><style>%s</style><body><div id="here"></div><script type="module">
-%s
-const state = %s, heard = {};
-window.saved = 0;
-window.model = {
-  get: (k) => state[k], set: (k, v) => { state[k] = v; (heard[`change:${k}`] ?? []).forEach((f) => f()); },
-  save_changes: () => { window.saved += 1; },
-  on: (e, f) => (heard[e] ??= []).push(f), off: (e, f) => { heard[e] = heard[e].filter((g) => g !== f); },
-};
-window.leave = widget.render({ model, el: document.getElementById("here") });
-</script>"""
-
-
-def page_text() -> str:
-    widget = widgets.roofline(PEAK, BANDWIDTH)
-    state = {name: getattr(widget, name) for name in ("drawing", "machine", "kernels", "intensity", "speed", "more")}
-    script = (ASSETS / "roofline.js").read_text(encoding="utf-8").replace("export default", "const widget =")
-    return PAGE % ((ASSETS / "roofline.css").read_text(encoding="utf-8"), script, json.dumps(state))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=find_browser(), args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    opened = browser.new_page()
-    problems: list[str] = []
-    opened.on("console", lambda message: problems.append(message.text))
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.set_content(page_text())
-    yield opened
-    opened.close()
-    assert problems == []
+    text = widget_page("roofline", widgets.roofline(PEAK, BANDWIDTH), "drawing machine kernels intensity speed more")
+    with quiet_page(browser, text) as opened:
+        yield opened
 
 
 def said(page: Any) -> str:
@@ -205,7 +162,7 @@ def test_dragging_moves_the_point(page: Any) -> None:
     page.mouse.up()
     page.mouse.move(box["x"] + 100, box["y"] + 300)
     assert second[0] > first[0] > 1 and second[1] > first[1] and state(page) == second
-    assert page.evaluate("window.saved") >= 2
+    assert page.evaluate("window.saved.length") >= 2
 
 
 @pytest.mark.browser

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hpml import course
+from hpml import build, course
+from hpml.course import CourseError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -106,6 +107,7 @@ It grows with the square of its side: twice the side, {{times}} times the area.
 """
 '''
 
+STUDENT, SOLVED, DECK = "notebooks/04-tiny/04-tiny.ipynb", "solutions/04-tiny/04-tiny.ipynb", "slides/04-tiny.html"
 FIGURE = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="30"><rect width="20" height="20" fill="#0072b2"/></svg>\n'
 
 
@@ -138,3 +140,16 @@ def edit(root: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def rendered() -> dict[str, str]:
+    """Every file that the build makes, by its path."""
+    return {name: content.decode() for name, content in build.render(course.load().ready()).items()}
+
+
+def error(root: Path, old: str, new: str) -> str:
+    """What the build says after an edit."""
+    edit(root, old, new)
+    with pytest.raises(CourseError) as caught:
+        rendered()
+    return str(caught.value)

@@ -272,8 +272,8 @@ INTERVAL_HINTS = (
          "The first number is the smallest time. That is how fast it went once; the question is how fast it usually goes."),
     hint(around_mean, "Your interval lies symmetrically around the mean: that formula trusts a bell curve, and times have a tail on one "
                       "side only. Count ranks instead: how far from the middle can the median's place be?"),
-    hint(quantiles, "These are the ends of the *samples*: most calls lie between them, however many you take. The interval of the "
-                    "*median* gets narrower with more samples. Which ranks does the binomial sum allow?"),
+    hint(quantiles, "These are the ends of the samples: most calls lie between them, however many you take. The interval of the "
+                    "median gets narrower with more samples. Which ranks does the binomial sum allow?"),
     hint(lambda c: rank(len(c.args[0]), 0.1) > rank(len(c.args[0])) and ends(lambda n: rank(n, 0.1))(c),
          "The median can be missed on both sides: together they may be 5 %, so each of them half of that."),
     hint(ends(lambda n: rank(n) + 1), "Your interval is one rank too narrow. The sum for k has k terms, from i = 0 to k - 1, and all of "
@@ -330,7 +330,7 @@ def curve(case: Case, make: Callable[[np.ndarray, np.ndarray, float, float], Any
 
 ROOF_HINTS = (
     hint(lambda c: curve(c, lambda f, b, p, w: np.maximum(p, f / b * w)),
-         "You take the larger of the two. A roof is where the *first* of two limits stops you."),
+         "You take the larger of the two. A roof is where the first of two limits stops you."),
     hint(lambda c: curve(c, lambda f, b, p, w: np.minimum(p, b / f * w)),
          "The intensity is upside down: it is work per byte, so that more of it makes memory matter less."),
     hint(lambda c: curve(c, lambda f, b, p, w: f / (f / p + b / w)),

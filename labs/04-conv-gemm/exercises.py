@@ -286,7 +286,7 @@ CONV_HINTS = (
          "Each row of your matrix runs over c first, each column of the weights over i first. They have to list the same k·k·C products "
          "in the same order."),
     hint(would_be(lambda x, w: reference(x[..., :1], w[:, :, :1])),
-         "Only the first input channel is in your sum. Every output sums over i, j *and* c."),
+         "Only the first input channel is in your sum. Every output sums over i, j and c."),
     hint(rounded, "Right to three digits and no further: somewhere the numbers pass through a half-precision type."),
 )
 
@@ -297,7 +297,7 @@ GRADIENT_HINTS = (
     hint(lambda c: shape_of(pair(c)[0]) is not None and pair(c)[0].ndim == 4 and pair(c)[0].shape[1] < c.expected[0].shape[1],
          "dx has to be as large as x. A pixel in the corner was read by one window only: pad dy until that comes out."),
     hint(dx_with(lambda w: w.transpose(0, 1, 3, 2)),
-         "dx uses the kernel the way forward used it. Pixel (h, w) went *up and left* to the outputs that read it: "
+         "dx uses the kernel the way forward used it. Pixel (h, w) went up and left to the outputs that read it: "
          "reverse the kernel's i and j."),
     hint(dx_with(lambda w: w[::-1, ::-1]),
          "Going backward, output channels come in and input channels go out: exchange the last two axes of the kernel."),
@@ -306,7 +306,7 @@ GRADIENT_HINTS = (
          "is already in dy."),
     hint(dw_scaled(lambda s: s[1] * s[2]), "dw is too small by the number of windows. Every window that used a weight adds its share."),
     hint(dw_scaled(lambda s: s[0] * s[1] * s[2]), "dw is an average over all windows. Every window that used a weight adds its share."),
-    hint(one_picture, "dw holds the share of one picture only. The rows of the patch matrix are the windows of *all* pictures."),
+    hint(one_picture, "dw holds the share of one picture only. The rows of the patch matrix are the windows of all pictures."),
     hint(lambda c: like(pair(c)[1], c.expected[1][::-1, ::-1]), "dw is flipped. Only dx needs the reversed kernel."),
     hint(lambda c: shape_of(pair(c)[1]) not in (None, c.expected[1].shape) and pair(c)[1].size == c.expected[1].size,
          "dw holds the right number of values in another shape. A gradient has the shape of what it belongs to: (k, k, C, K)."),

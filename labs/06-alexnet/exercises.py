@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from hpml.exercise import Case, Exercise, Hint, Prediction, Size, Work
+from hpml.exercise import Case, Exercise, Hint, Prediction, Size, Work, speedup
 
 # Krizhevsky, Sutskever, Hinton 2012: two towers (groups) in the second, fourth and fifth convolution.
 ALEXNET = (
@@ -126,7 +126,7 @@ def ablation(runs: np.ndarray, t: float, ddof: int = 1) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------------------- baselines
 
 
-def one_after_another(y, b):
+def three_steps(y, b):
     """Bias, then ReLU, then pooling: each reads all of its numbers and writes its own."""
     import numpy as np
 
@@ -374,11 +374,11 @@ def half_width(value: Callable[[np.ndarray, float], np.ndarray]) -> Callable[[Ca
 ABLATION_HINTS = (
     hint(lambda c: c.got.shape == c.expected.T.shape != c.expected.shape, "Your table is turned: a row is a network, a column a quantity."),
     hint(would_be(lambda runs, t: ablation(runs, t, ddof=0)),
-         "You divide by S where the deviation from an *estimated* mean needs S - 1: with few seeds that is far too optimistic."),
+         "You divide by S where the deviation from an estimated mean needs S - 1: with few seeds that is far too optimistic."),
     hint(lambda c: same_shape(c) and like(c.got[:, 1], c.args[0].std(1)),
          "The standard deviation is too small: the mean was estimated from the same few numbers, so divide by S - 1."),
     hint(lambda c: same_shape(c) and like(c.got[:, :2], c.expected[:, :2]) and like(c.got[:, 2], -c.expected[:, 2]),
-         "The sign: a network that recognises less than the first one has a *positive* loss."),
+         "The sign: a network that recognises less than the first one has a positive loss."),
     hint(half_width(lambda runs, t: t * (runs[0] - runs).std(1, ddof=1)),
          "Your interval is that of a single run. The mean of S runs is known better, by the square root of S."),
     hint(half_width(lambda runs, t: t * runs.std(1, ddof=1) / runs.shape[1] ** 0.5),
@@ -427,7 +427,7 @@ def draw_table(case: Case) -> Figure:
     sides = outputs(case.expected, 227, 3)
     axis.bar(np.arange(len(sides)), sides[:, 0], 0.8, color=GREY, alpha=0.45, label="as in the text")
     for n, (side, _, depth) in enumerate(sides.tolist()):
-        axis.text(n, side + 1.5, f"{side}²\n×{depth}" if side > 1 else f"{depth}", ha="center", fontsize=8)
+        axis.text(n, side + 3.5, f"{side}²\n×{depth}" if side > 1 else f"{depth}", ha="center", fontsize=8)
     problem = "nothing came back yet" if not isinstance(case.got, np.ndarray) else ""
     if not problem and (case.got.ndim != 2 or case.got.shape[1] != 5 or case.got.dtype.kind not in "iu"):
         problem = f"a table of whole numbers with five columns is asked for; yours is {case.got.dtype} {case.got.shape}"
@@ -470,7 +470,7 @@ def draw_counts(case: Case) -> Figure:
         said = f"yours: {case.got.sum():,.0f} together".replace(",", " ")
         axis.bar(at + 0.2, np.maximum(case.got.astype(float), 0.5), 0.4, color=BLUE, label=said)
     else:
-        axis.text(0.03, 0.9, problem, fontsize=10, transform=axis.transAxes)
+        axis.plot([], [], " ", label=problem)
     axis.set_yscale("log")
     axis.set_ylim(1, None)
     axis.set_xticks(at, names_of(case.args[0]), rotation=35, fontsize=9)
@@ -496,17 +496,18 @@ def draw_bytes(case: Case) -> Figure:
 
 
 def draw_tail(case: Case) -> Figure:
-    """The first channel: what the convolution left, what is expected, yours, and where they differ."""
+    """The liveliest channel: what the convolution left, what is expected, yours, and where they differ."""
     y, expected = case.args[0], case.expected
+    c = int(expected[0].std((0, 1)).argmax())
     figure = Figure(figsize=(7.4, 2.2), layout="constrained")
     axes = figure.subplots(1, 4)
     problem = _missing(case.got, expected)
-    limit = float(np.abs(y[0, ..., 0]).max())
-    sheets = [(y[0, ..., 0], "after the convolution"), (expected[0, ..., 0], "expected")]
+    sheets = [(y[0, ..., c], "after the convolution"), (expected[0, ..., c], "expected")]
     if not problem:
-        mine = np.nan_to_num(case.got[0, ..., 0].astype(float))
-        sheets += [(mine, "yours"), (mine - expected[0, ..., 0], "difference")]
+        mine = np.nan_to_num(case.got[0, ..., c].astype(float))
+        sheets += [(mine, "yours"), (mine - expected[0, ..., c], "difference")]
     for axis, (values, title) in zip(axes, sheets, strict=False):
+        limit = float(np.abs(y[0, ..., c] if title.startswith("after") else expected[0, ..., c]).max()) or 1.0
         axis.imshow(values, cmap="PuOr", vmin=-limit, vmax=limit)
         axis.set_title(title, fontsize=10)
     if problem:
@@ -543,15 +544,6 @@ def draw_ablation(case: Case) -> Figure:
 # -------------------------------------------------------------------------------------------------------- declarations
 
 
-def speedup(exercise: str) -> Callable[[Any], float | None]:
-    """How many times as fast as the given version the reader's own was."""
-    def truth(verdicts: Any) -> float | None:
-        verdict = verdicts.get(exercise)
-        found = [m.ratio for m in verdict.measured if m.target == "speedup"] if verdict is not None else []
-        return found[0] if found else None
-    return truth
-
-
 def dense_share(count: Callable[..., np.ndarray]) -> float:
     """Per cent of `count` that AlexNet's three dense layers hold."""
     each = count(np.array(ALEXNET), 227, 3)
@@ -585,7 +577,7 @@ EXERCISES: dict[str, Exercise | Prediction] = {
     "conv_tail": Exercise(
         sample=sample_tail, oracle=conv_tail, sizes=({"N": 1, "H": 7, "W": 7, "C": 2}, {"N": 2, "H": 8, "W": 11, "C": 3}),
         hidden=({"N": 3, "H": 27, "W": 27, "C": 8}, {"N": 1, "H": 3, "W": 4, "C": 1}), draw=draw_tail, hints=TAIL_HINTS, work=tail_work,
-        baselines={"one_after_another": one_after_another}),
+        baselines={"three_steps": three_steps}),
     "ablation": Exercise(
         sample=sample_runs, oracle=ablation, sizes=({"V": 3, "S": 4}, {"V": 5, "S": 3}), hidden=({"V": 7, "S": 5}, {"V": 2, "S": 9}),
         draw=draw_ablation, hints=ABLATION_HINTS),

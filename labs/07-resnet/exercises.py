@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from hpml.exercise import Case, Exercise, Hint, Prediction, Size, Work
+from hpml.exercise import Case, Exercise, Hint, Prediction, Size, Work, speedup
 
 MOMENTUM, EPSILON = 0.9, 1e-3
 FRAMEWORK = ("tensorflow", "keras")
@@ -258,7 +258,7 @@ def fold(x: np.ndarray, w: np.ndarray, gamma: np.ndarray, beta: np.ndarray, mean
     return found
 
 
-def apart(x, w, gamma, beta, mean, variance):
+def two_steps(x, w, gamma, beta, mean, variance):
     """A 1×1 convolution, and then batch normalisation at inference, as its formula says."""
     import numpy as np
 
@@ -367,11 +367,11 @@ NORM_HINTS = (
     hint(lambda c: c.args[5] == 0 and y_with(swap=True)(c),
          "At inference you still look at the minibatch. Then the answer for a picture depends on which others happen to come with it."),
     hint(lambda c: any(y_with(axes=axes)(c) for axes in ((0,), (1, 2), (3,), (0, 1, 2, 3), (1, 2, 3))),
-         "The mean runs over the wrong axes. One mean and one variance belong to each *channel*: over all pictures and all pixels."),
+         "The mean runs over the wrong axes. One mean and one variance belong to each channel: over all pictures and all pixels."),
     hint(y_with(root=False), "You divide by the variance. What has the units of x is its square root."),
     hint(y_with(scale=False), "The result has mean 0 and variance 1, and stays so. What are gamma and beta for?"),
     hint(lambda c: like(part(c, 0), c.expected[0], 1e-5) and like(part(c, 1), batch_norm(*c.args, momentum=1 - MOMENTUM)[1]),
-         "The moving statistics move too fast: most of the *old* value should stay, and a tenth of the new one come in."),
+         "The moving statistics move too fast: most of the old value should stay, and a tenth of the new one come in."),
     hint(lambda c: c.args[5] == 1 and like(part(c, 0), c.expected[0], 1e-5) and like(part(c, 1), c.args[3]),
          "The normalised values are right, and the moving statistics stand still. Where shall inference take them from?"),
     hint(lambda c: c.args[5] == 0 and like(part(c, 0), c.expected[0], 1e-5),
@@ -408,7 +408,7 @@ def repeated(x: np.ndarray, stride: int, channels: int) -> np.ndarray:
 
 BLOCK_HINTS = (
     DOUBLE,
-    hint(block_would_be(bend="none"), "Negative numbers come out: a block ends with a ReLU, *after* the addition."),
+    hint(block_would_be(bend="none"), "Negative numbers come out: a block ends with a ReLU, after the addition."),
     hint(block_would_be(bend="before"), "The ReLU comes before the addition. Then the branch can only ever add, never take away."),
     hint(block_would_be(side=lambda x, s, k: 0 * shortcut(x, s, k)), "This is a plain block: x itself does not reach the end."),
     hint(block_would_be(inner=False), "Between the two convolutions nothing bends."),
@@ -453,7 +453,7 @@ RESNET_HINTS = (
          "The number of layers is right, and some have another width or size: 16, 32 and 64 channels, 3×3 everywhere."),
     hint(net_would_be(softmax=True), "Your scores are probabilities. The last layer has no softmax here: the loss takes care of it."),
     hint(lambda c: c.args[2] == 1 and like(part(c, 1), scores(c.args[0], c.args[1], 0), 1e-3),
-         "All weights are there, and the scores are those of the *plain* network: do the shortcuts reach the sum?"),
+         "All weights are there, and the scores are those of the plain network: do the shortcuts reach the sum?"),
     hint(lambda c: c.args[2] == 0 and like(part(c, 1), scores(c.args[0], c.args[1], 1), 1e-3),
          "Asked is the plain network this time, and yours has its shortcuts still."),
     hint(net_would_be(bend="before"), "In each block the ReLU comes before the addition. It belongs after it."),
@@ -464,14 +464,14 @@ RESNET_HINTS = (
 
 COUNT_HINTS = (
     hint(would_be(lambda text: count(text, place="in")),
-         "The multiplications are those of the input's pixels. A kernel is applied once for each pixel of the *output*."),
+         "The multiplications are those of the input's pixels. A kernel is applied once for each pixel of the output."),
     hint(would_be(lambda text: count(text, groups=False)),
          "Grouped convolutions come out too large. An output channel sees the input channels of its own group only."),
     hint(would_be(lambda text: count(text, bias=False)), "The biases are missing."),
     hint(would_be(lambda text: count(text, scale=False)),
          "Some batch normalisations have no scale. Does your count look at what the row says?"),
     hint(lambda c: like(c.got, np.append(count(*c.args)[[0, 0]], count(*c.args)[2]), 0),
-         "All parameters are counted as trainable. The moving mean and variance are *not* learned by gradients."),
+         "All parameters are counted as trainable. The moving mean and variance are not learned by gradients."),
     hint(would_be(lambda text: count(text, moving=False)),
          "Each batch normalisation keeps two more numbers a channel, which no gradient touches: the moving mean and variance."),
     hint(lambda c: like(c.got, count(*c.args) * np.array([1, 1, 2]), 0),
@@ -503,7 +503,7 @@ FOLD_HINTS = (
     hint(fold_with(bias=False), "beta is missing from the bias."),
     hint(fold_with(root=False), "The scale divides by the variance. It should be by its square root."),
     hint(fold_with(epsilon=0), "Nearly right, and wrong where a variance is small: the formula adds something to the variance."),
-    hint(lambda c: like(c.got, rows_scaled(*c.args)), "The scale has met the rows of w. A channel of the *output* is a column."),
+    hint(lambda c: like(c.got, rows_scaled(*c.args)), "The scale has met the rows of w. A channel of the output is a column."),
     hint(lambda c: like(c.got, (lambda x, w, g, b, m, v: x @ (w * g / np.sqrt(v + EPSILON)) + b - m)(*c.args)),
          "The mean is subtracted as it is. In the formula it is inside the bracket that gamma multiplies."),
 )
@@ -557,7 +557,6 @@ def draw_inception(case: Case) -> Figure:
     _compare(axes, "y", case.got, case.expected)
     edge = 0
     for width, name in zip(widths, ("1×1", "3×3", "5×5", "pool"), strict=True):
-        axes[0].text(edge + width / 2 - 0.5, -1.2, "", fontsize=8)
         if edge:
             axes[0].axvline(edge - 0.5, color=RED, lw=1.5)
         axes[0].annotate(name, (edge + width / 2 - 0.5, 0), xycoords=("data", "axes fraction"), xytext=(0, -12), textcoords="offset points",
@@ -579,7 +578,7 @@ def draw_norm(case: Case) -> Figure:
     for name, shown, colour, off in rows:
         flat = shown.reshape(-1, x.shape[3]).astype(float)
         left.errorbar(np.arange(x.shape[3]) + off, flat.mean(0), flat.std(0), fmt="o", color=colour, capsize=4, label=name)
-    left.set(xlabel="channel", ylabel="mean ± standard deviation")
+    left.set(xlabel="channel", ylabel="mean ± standard deviation", xticks=range(x.shape[3]))
     left.set_title("training: the minibatch's statistics" if case.args[5] else "inference: the moving statistics", fontsize=10)
     left.legend(fontsize=8)
     channels = np.arange(x.shape[3])
@@ -588,8 +587,10 @@ def draw_norm(case: Case) -> Figure:
     if not _missing(part(case, 1), wanted[1]):
         end.plot(channels, np.nan_to_num(part(case, 1)), "x", color=RED, ms=7, mew=2, label="yours")
     end.set_title("moving mean", fontsize=10)
-    end.set_xlabel("channel")
-    end.legend(fontsize=8)
+    end.set(xlabel="channel", xticks=channels)
+    low, high = end.get_ylim()
+    end.set_ylim(low, high + 0.6 * (high - low))            # the legend hides no point
+    end.legend(fontsize=8, loc="upper center")
     return figure
 
 
@@ -610,9 +611,10 @@ def draw_resnet(case: Case) -> Figure:
     left, end = figure.subplots(1, 2, width_ratios=[2.2, 1])
     wanted = [s for s in shapes(case.args[0].shape[3], case.args[1]) if len(s) > 1]
     mine = [s for s in listed(case) if len(s) > 1]
-    left.bar(np.arange(len(wanted)), [s[-1] for s in wanted], 0.9, color="#c9ced4", label="expected")
+    left.bar(np.arange(len(wanted)) + 1, [s[-1] for s in wanted], 0.9, color="#c9ced4", label="expected")
     if mine:
-        left.plot(np.arange(len(mine)), [s[-1] for s in mine], "o", color=RED, ms=5, label="yours")
+        left.plot(np.arange(len(mine)) + 1, [s[-1] for s in mine], "o", color=RED, ms=5, label="yours")
+    left.xaxis.get_major_locator().set_params(integer=True)
     left.set(xlabel="layers with weights, from the first to the last", ylabel="channels out")
     left.set_title(f"depth {6 * case.args[1] + 2}, {'residual' if case.args[2] else 'plain'}", fontsize=10)
     left.set_ylim(0, 1.35 * max(WIDTHS))
@@ -638,7 +640,7 @@ def draw_count(case: Case) -> Figure:
         if not _missing(case.got, case.expected):
             bars.append(("yours", float(np.nan_to_num(float(case.got[i]))), RED if case.got[i] != case.expected[i] else BLUE))
         for y, (who, value, colour) in enumerate(bars):
-            axis.barh(y, value, color=colour)
+            axis.barh(y, value, color=colour, alpha=0.5)
             axis.text(0, y, f" {who}: {value:,.0f}", va="center", fontsize=9, color="#101010")
         axis.set_ylim(1.6, -0.6)
         axis.set_xlim(0, max(1.0, 1.15 * max(value for _, value, _ in bars)))
@@ -666,15 +668,6 @@ def saving() -> float:
 def vgg_over_resnet() -> float:
     a, b = (float(count(json.dumps(models()[name]))[2]) for name in ("VGG16", "ResNet50"))
     return a / b
-
-
-def speedup(exercise: str) -> Callable[[Any], float | None]:
-    """How many times as fast as the given slow version the reader's own was."""
-    def truth(verdicts: Any) -> float | None:
-        verdict = verdicts.get(exercise)
-        found = [m.ratio for m in verdict.measured if m.target == "speedup"] if verdict is not None else []
-        return found[0] if found else None
-    return truth
 
 
 NETS = ({"N": 2, "H": 16, "C": 3, "n": 1, "residual": 1}, {"N": 2, "H": 16, "C": 3, "n": 1, "residual": 0},
@@ -718,5 +711,5 @@ EXERCISES: dict[str, Exercise | Prediction] = {
     "fold": Exercise(
         sample=sample_fold, oracle=fold, sizes=({"N": 1, "H": 4, "W": 3, "C": 5, "K": 5}, {"N": 2, "H": 3, "W": 3, "C": 4, "K": 7}),
         hidden=({"N": 3, "H": 5, "W": 4, "C": 16, "K": 33}, {"N": 1, "H": 1, "W": 1, "C": 3, "K": 2}), uses=("constants",), draw=draw_fold,
-        hints=FOLD_HINTS, work=fold_work, baselines={"apart": apart}),
+        hints=FOLD_HINTS, work=fold_work, baselines={"two_steps": two_steps}),
 }

@@ -302,7 +302,7 @@ DOUBLE = Hint(lambda case: any(g is not None and g.dtype == np.float64 for g in 
               "A float64 came in somewhere, so every message is twice as long. Create buffers with the dtype of x.")
 SUM = hint(lambda c: all_like(c, c.size["ranks"]), "Every rank has the sum over ranks. The average is asked for: who divides, and when?")
 TWICE = hint(lambda c: all_like(c, 1 / c.size["ranks"]), "The result is divided by the number of ranks twice.")
-ROOT = hint(only_root, "Rank 0 has the average, and it is alone with it. An allreduce ends with the result on *every* rank.")
+ROOT = hint(only_root, "Rank 0 has the average, and it is alone with it. An allreduce ends with the result on every rank.")
 BUFFER = hint(
     lambda c: some(c, lambda f: bool(np.abs(f).min() < 0.01 and np.abs(f).max() > 1.5)),
     "One rank's numbers are in a result several times, another's not at all. Did a message arrive in a buffer whose content was still "
@@ -501,7 +501,7 @@ GRADIENT_HINTS = (
                                              "workers the sum is about four times too long, as if the learning rate were four times as "
                                              "large."),
     Hint(is_gradient(lambda g, c: g.mean(0)), "Every worker has the same say here, whether it saw many images or few. In the big batch "
-                                              "every *image* has the same say."),
+                                              "every image has the same say."),
     Hint(is_gradient(lambda g, c: np.tensordot(c, g, 1)), "You add up over images and do not divide by how many there are."),
     Hint(is_gradient(lambda g, c: np.tensordot(c, g, 1) / len(c)),
         "You divide by the number of workers. How many images went into the sum?"),

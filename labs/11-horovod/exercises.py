@@ -560,7 +560,7 @@ TIMELINE_HINTS = (
     hint(lambda c: shape_of(c.got) == (3,) and like(c.got[:2], timeline(*c.args, middle=np.mean)[:2]),
          "That is the mean. The first allreduces of a run wait while somebody still compiles, so take the median."),
     hint(lambda c: shape_of(c.got) == (3,) and like(c.got[:2], without_a_stack(*c.args), 1e-3),
-         "ALLREDUCE holds smaller pieces. An E belongs to the piece that began last on its row *and is still open*: keep what is open in a "
+         "ALLREDUCE holds smaller pieces. An E belongs to the piece that began last on its row and is still open: keep what is open in a "
          "list, and take from its end."),
     hint(lambda c: shape_of(c.got) == (3,) and like(c.got[:2], timeline(c.args[0], kinds=("ALLREDUCE", "BROADCAST"))[:2]),
          "The broadcast at the start is in your medians. Only allreduces count."),

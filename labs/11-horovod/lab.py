@@ -80,7 +80,8 @@ one = launch("train.py", np=1, threads=1, args=["--alone", "--epochs", 2], shown
 two = launch("train.py", np=2, threads=1, args=["--alone", "--epochs", 2], shown=False)
 for name, run in {"one worker": one, "two copies": two}.items():
     for copy in run.ranks:
-        print(f"{name}: {copy['rates'][-1]:6.0f} pictures a second, test loss {copy['test_loss']:.10f}")
+        print(f"{name}: {copy['rates'][-1]:6.0f} pictures a second,",
+              f"test loss {copy['test_loss']:.10f}")
 
 # %% [markdown]
 r"""
@@ -106,7 +107,7 @@ import tensorflow as tf
 
 hvd.init()
 gpus = tf.config.list_physical_devices("GPU")
-if gpus:                                    # each worker takes one, by its number on this machine
+if gpus:                                # each worker takes one, by its number on this machine
     tf.config.set_visible_devices(gpus[hvd.local_rank() % len(gpus)], "GPU")
 
 # %%
@@ -115,7 +116,8 @@ from hpml.distributed import run_ranks
 
 def who():
     hvd.init()
-    return f"rank {hvd.rank()} of {hvd.size()}, local rank {hvd.local_rank()} of {hvd.local_size()}"
+    return (f"rank {hvd.rank()} of {hvd.size()}, "
+            f"local rank {hvd.local_rank()} of {hvd.local_size()}")
 
 print("this notebook:", who())
 for line in run_ranks(who, np=3):
@@ -159,7 +161,8 @@ this order.
 def shard(images, rank, size, batch, epoch, seed):
     """The pictures of one worker in one epoch.
 
-    images : how many there are. Returns their numbers, (steps, batch) int64: one row for each step.
+    images : how many there are.
+    Returns their numbers, (steps, batch) int64: one row for each step.
     About 3 lines. Hint: `reshape` can cut in two directions at once.
     """
     ### BEGIN SOLUTION
@@ -169,7 +172,8 @@ def shard(images, rank, size, batch, epoch, seed):
     ### END SOLUTION
 
 # %% check="shard"
-# Framed: what this worker should read. Blue: what it does read, with your function. Then the verdict.
+# Framed: what this worker should read. Blue: what it does read, with your function.
+# Then the verdict.
 check("shard")
 
 # %% [markdown]
@@ -325,8 +329,8 @@ def network():
         def compiled(images, labels):
             with tf.GradientTape() as tape:
                 logits = model(images, training=True)
-                loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-                loss = tf.reduce_mean(loss)
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+                loss = tf.reduce_mean(losses)
             return loss, tape.gradient(loss, [v.value for v in model.trainable_variables])
 
         made.extend([model, compiled])
@@ -341,15 +345,17 @@ def backward(images, labels, weights):
     return float(loss), [gradient.numpy() for gradient in gradients]
 
 def descend(weights, velocities, gradients, rate):
-    """One step of gradient descent with momentum 0.9. Returns new weights and new velocities."""
+    """One step of gradient descent with momentum 0.9: new weights and new velocities."""
     velocities = [np.float32(0.9) * v + g for v, g in zip(velocities, gradients, strict=True)]
-    return [w - np.float32(rate) * v for w, v in zip(weights, velocities, strict=True)], velocities
+    weights = [w - np.float32(rate) * v for w, v in zip(weights, velocities, strict=True)]
+    return weights, velocities
 
 # %%
 model, _ = network()
 arrays = [variable.numpy() for variable in model.trainable_variables]
-print(f"{len(arrays)} arrays, {sum(a.size for a in arrays):,} numbers of {arrays[0].itemsize} bytes;",
-      f"the largest has {max(a.size for a in arrays):,} numbers, the smallest {min(a.size for a in arrays)}")
+sizes = [a.size for a in arrays]
+print(f"{len(arrays)} arrays, {sum(sizes):,} numbers of {arrays[0].itemsize} bytes;",
+      f"the largest has {max(sizes):,} numbers, the smallest {min(sizes)}")
 
 # %% [markdown]
 r"""
@@ -405,7 +411,8 @@ def train(images, labels, batch, epoch, seed, rate, *weights):
     ### END SOLUTION
 
 # %% check="train"
-# Grey: how far one big worker moves each array of weights. Dots: by how much your workers miss it.
+# Grey: how far one big worker moves each array of weights.
+# Dots: by how much your workers miss it.
 # Then the verdict: equality, bytes on the wire, and speed against the ceiling.
 check("train")
 
@@ -454,12 +461,17 @@ def main(ways, images, labels, weights):
     return rates
 """
 functions = (resnet, network, backward, descend, shard, same_start, average_gradients, train)
-imports = "import time, json, os, numpy as np, keras, tensorflow as tf, horovod.tensorflow as hvd"
+imports = """
+import json, os, time
+import horovod.tensorflow as hvd, keras, numpy as np, tensorflow as tf
+"""
 program = "\n".join([imports, "made = []", *map(inspect.getsource, functions), race])
-train(pictures[:2], classes[:2], 2, 0, 11, 0.02, *arrays)       # if one of yours is still open, this says so
+# first without them: if one of yours is still open, this says so
+train(pictures[:2], classes[:2], 2, 0, 11, 0.02, *arrays)
 
-alone = run_ranks(program, np=1, args=(["alone"], pictures, classes, arrays), pin=True)
-both = run_ranks(program, np=2, args=(["alone", "yours", "one by one"], pictures, classes, arrays), pin=True)
+ways = ["alone", "yours", "one by one"]
+alone = run_ranks(program, np=1, args=(ways[:1], pictures, classes, arrays), pin=True)
+both = run_ranks(program, np=2, args=(ways, pictures, classes, arrays), pin=True)
 speed = {"one worker": alone[0]["alone"]}
 speed |= {f"two workers, {way}": 2 * min(worker[way] for worker in both) for way in both[0]}
 for name, rate in speed.items():
@@ -467,7 +479,8 @@ for name, rate in speed.items():
 
 # %% uses="shard same_start average_gradients train"
 figure, axis = plots.figure(7.5, 2.9)
-bars = axis.barh(list(speed), list(speed.values()), color=["#808080", "#0072b2", "#009e73", "#d55e00"])
+bars = axis.barh(list(speed), list(speed.values()),
+                 color=["#808080", "#0072b2", "#009e73", "#d55e00"])
 axis.bar_label(bars, [f" {rate:.0f}" for rate in speed.values()], fontweight="bold")
 axis.axvline(speed["two workers, alone"], color="0.5", ls="--")
 axis.axvline(2 * speed["one worker"], color="0.5", ls=":")
@@ -584,7 +597,7 @@ def two_lives(save, resume, step, weights):
             disk = "/this worker has no disk (only rank 0 has one)"
         path = os.path.join(disk, "checkpoint.npz")
         first, *started = resume(path, *weights)
-        save(path, step, *[w + np.float32(1) for w in started])         # the training in between
+        save(path, step, *[w + np.float32(1) for w in started])     # the training in between
         second, *resumed = resume(path, *[0 * w for w in weights])
     return (np.array([int(first), int(second)]), *started, *resumed)
 
@@ -669,12 +682,14 @@ import tempfile
 
 folder = Path(tempfile.mkdtemp())
 options = ["--checkpoint", folder / "model.keras", "--epochs"]
-before = launch("train.py", np=2, args=[*options, 2, "--timeline", folder / "timeline.json"], shown=False)
+timeline = ["--timeline", folder / "timeline.json"]
+before = launch("train.py", np=2, args=[*options, 2, *timeline], shown=False)
 after = launch("train.py", np=2, args=[*options, 3], shown=False)
 for run in (before, after):
     for rank, worker in enumerate(run.ranks):
-        print(f"rank {rank}: from epoch {worker['first']}, test accuracy {worker['test_accuracy']:.4f},",
-              f"loss {worker['test_loss']:.6f}, sum of all |weights| {worker['checksum']:.10f}")
+        print(f"rank {rank}: from epoch {worker['first']},",
+              f"test accuracy {worker['test_accuracy']:.4f}, loss {worker['test_loss']:.6f},",
+              f"sum of all |weights| {worker['checksum']:.10f}")
 
 # %% [markdown]
 r"""
@@ -796,8 +811,8 @@ axis.plot([1, 2], [100, 100 * reached / ideal], "o-", label="here: your train")
 published = {"Inception V3, ResNet-101": (90, "^"), "VGG-16": (68, "v")}
 for name, (percent, mark) in published.items():
     axis.plot([512], [percent], mark, ms=11, label=f"published: {name}, {percent} %")
-axis.annotate(f"{reached / top:.0%} of the ceiling", (2, 100 * reached / ideal), xytext=(12, -4),
-              textcoords="offset points", va="top")
+axis.annotate(f"{reached / top:.0%} of the ceiling", (2, 100 * reached / ideal),
+              xytext=(12, -4), textcoords="offset points", va="top")
 axis.set_xticks([1, 2, 8, 64, 512], [1, 2, 8, 64, 512])
 axis.set(xlabel="workers", ylabel="speed, % of N times one worker", ylim=(0, 109),
          title="Scaling efficiency")

@@ -1,6 +1,6 @@
 # exercise: count
 # outcome: wrong
-# shows: at the height of the layer's *input*
+# shows: at the height of the layer's input
 # why: multiplies with the places of the input instead of those of the output
 def count(text, height, channels):
     parameters, macs = [], []

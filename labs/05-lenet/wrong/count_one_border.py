@@ -1,6 +1,6 @@
 # exercise: count
 # outcome: wrong
-# shows: on *both* sides
+# shows: on both sides
 # why: adds the border once
 def count(text, height, channels):
     parameters, macs = [], []

@@ -1,6 +1,6 @@
 # exercise: receptive_field
 # outcome: wrong
-# shows: moves its *next* output
+# shows: moves its next output
 # why: multiplies with the step after the layer's own stride
 def receptive_field(kernels, strides):
     steps = np.cumprod(strides)

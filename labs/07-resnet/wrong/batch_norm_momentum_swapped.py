@@ -1,6 +1,6 @@
 # exercise: batch_norm
 # outcome: wrong
-# shows: most of the *old* value should stay
+# shows: most of the old value should stay
 # why: takes nine tenths of the new statistic and one of the old
 def batch_norm(x, gamma, beta, mean, variance, training):
     m, v = mean, variance

@@ -1,6 +1,6 @@
 # exercise: batch_norm
 # outcome: wrong
-# shows: belong to each *channel*
+# shows: belong to each channel
 # why: takes the mean over the pictures only, for each pixel its own
 def batch_norm(x, gamma, beta, mean, variance, training):
     m, v = mean, variance

@@ -1,6 +1,6 @@
 # exercise: count
 # outcome: wrong
-# shows: are *not* learned by gradients
+# shows: are not learned by gradients
 # why: takes all four arrays of a batch normalisation for trainable
 def count(text):
     parameters = trainable = macs = 0

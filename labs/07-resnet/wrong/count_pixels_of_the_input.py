@@ -1,6 +1,6 @@
 # exercise: count
 # outcome: wrong
-# shows: once for each pixel of the *output*
+# shows: once for each pixel of the output
 # why: MACs are counted with the height and width of the input
 def count(text):
     parameters = trainable = macs = 0
