@@ -326,3 +326,9 @@ def test_what_a_worker_says(tiny: course.Lab) -> None:
         assert isinstance(fault, Fault) and why in str(fault)
     with pytest.raises(grade.NoJail, match="on a worker: no jail"):
         cluster._read({"fault": "no jail", "jail": True}, job)
+
+
+def test_ctrl_c_stays_ours_where_slurm_is_the_engine() -> None:
+    script = ("import signal; from hpml.grade import cluster; cluster.jobqueue(); "
+              "raise SystemExit(signal.getsignal(signal.SIGINT) is not signal.default_int_handler)")
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

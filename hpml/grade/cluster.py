@@ -14,6 +14,7 @@ import json
 import os
 import queue
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -163,9 +164,17 @@ def scheduler(address: str, unjailed: bool = False) -> Engine:
     return found
 
 
+def jobqueue() -> Any:
+    """dask_jobqueue, whose import would have Ctrl-C end this process on the spot. To be called in the main thread first."""
+    before = signal.getsignal(signal.SIGINT)
+    import dask_jobqueue
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, before)
+    return dask_jobqueue
+
+
 def slurm(nodes: int | None = None, unjailed: bool = False) -> Engine:
     """Workers as jobs of Slurm, one a node, as `engine:` in course.yml asks for them. Raises CourseError."""
-    from dask_jobqueue import SLURMCluster
     from distributed import Client
     from distributed.security import Security
     if shutil.which("sbatch") is None:
@@ -177,7 +186,7 @@ def slurm(nodes: int | None = None, unjailed: bool = False) -> Engine:
     keys = private.enter_context(tempfile.TemporaryDirectory(prefix="keys-", dir=folder, ignore_cleanup_errors=True))
     kept = {name: value for name, value in os.environ.items() if name.startswith("HPML_")} | {"HPML_ROOT": str(course.ROOT)}
     directives = [*([f"--gpus={wanted.gpus}"] if wanted.gpus else []), *wanted.directives]
-    cluster = SLURMCluster(
+    cluster = jobqueue().SLURMCluster(
         queue=wanted.partition, account=wanted.account, cores=wanted.cores, processes=1, memory=wanted.memory, walltime=wanted.time_limit,
         job_name="hpml-grade", job_extra_directives=directives, worker_extra_args=["--resources", "node=1"], python=sys.executable,
         job_script_prologue=[f"export {name}='{value}'" for name, value in kept.items()], interface=wanted.interface,

@@ -129,7 +129,7 @@ def serve(queue: Queue, auth: Auth, patience: float, host: str, port: int) -> ht
 def starter(where: str) -> Callable[[], Engine]:
     """What starts the engine. Raises CourseError for one that cannot be beside students' servers.
 
-    Called in the main thread: dask-jobqueue takes hold of Ctrl-C where it is imported, which is undone.
+    To be called in the main thread.
     """
     if where.startswith("tcp://"):
         raise CourseError(f"the queue cannot use {where}: a Dask scheduler without TLS runs what anybody sends who reaches it, and "
@@ -138,9 +138,8 @@ def starter(where: str) -> Callable[[], Engine]:
         raise CourseError(f"there is no engine {where!r} for the queue: say slurm, local, or the address of a Dask scheduler with TLS, "
                           "such as tls://head:8786")
     if where == "slurm":
-        before = signal.getsignal(signal.SIGINT)
-        import dask_jobqueue  # noqa: F401
-        signal.signal(signal.SIGINT, before)
+        from hpml.grade import cluster
+        cluster.jobqueue()
     return functools.partial(_started, where)
 
 
