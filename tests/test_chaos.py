@@ -19,7 +19,7 @@ from typing import Any
 
 import engine_stand_in
 import pytest
-from test_grade import NAME, Class, empty_book, room  # noqa: F401
+from grading import NAME, Class, empty_book, room  # noqa: F401
 
 from hpml import grade
 from hpml.grade import engine

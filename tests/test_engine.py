@@ -11,7 +11,7 @@ from typing import Any
 
 import engine_stand_in
 import pytest
-from test_grade import CODE, NAME, Class, empty_book, room  # noqa: F401
+from grading import CODE, NAME, Class, empty_book, room  # noqa: F401
 
 from hpml import course, grade
 from hpml.grade import cluster, engine, journal

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import nbformat
 import pytest
-from test_grade import Class, empty_book, room  # noqa: F401
+from grading import Class, empty_book, room  # noqa: F401
 
 from hpml import course, grade
 from hpml.grade import collect, engine, execute
