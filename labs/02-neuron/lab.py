@@ -634,7 +634,9 @@ figure
 # %% [markdown]
 r"""
 The two curves part. The network goes on getting better at pictures that it has seen, and no longer at others. It has begun
-to learn them by heart, which is called *overfitting*. More data is the best remedy.
+to learn them by heart, which is called *overfitting*. More data is the best remedy: with all 60 000 pictures of
+Fashion-MNIST (`./course data fetch fashion-mnist` gets them, once) the same {{all_epochs}} epochs lead to
+{{all_accuracy}} % of 10 000 new pictures. That is the mean of {{all_seeds}} seeds, give or take {{all_spread}}.
 
 What have the neurons learned? Their weights are pictures. From them we take away the random pictures that they began as.
 Here are the sixteen neurons whose answers count most in the second layer. What do they look for: whole pieces of

@@ -701,7 +701,9 @@ figure
 # %% [markdown]
 r"""
 Pictures that are held back to watch a training are called *validation data*. Solid lines count. Where the dotted line
-goes on rising and the solid one does not, the network learns by heart.
+goes on rising and the solid one does not, the network learns by heart. More pictures help: from all 60 000 of
+Fashion-MNIST (`./course data fetch fashion-mnist`, once) LeNet-5 learns to recognise {{all_accuracy}} % of 10 000 new ones in
+{{all_epochs}} epochs, the mean of {{all_seeds}} seeds, give or take {{all_spread}}.
 
 ## 6. What has it learned?
 

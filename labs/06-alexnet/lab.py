@@ -2,8 +2,8 @@
 r"""
 # Sixty million weights
 
-In 2012 a network with 60 965 224 weights won a contest in recognising photographs, by so much that the field changed
-within a year. Where are those weights, and what do they do?
+In 2012 a network with 60 965 224 weights won the contest of ImageNet, 1.2 million photographs of a thousand kinds of
+things, by so much that the field changed within a year. Where are those weights, and what do they do?
 
 Nineteen out of twenty sit in three layers, **which do one multiplication in twelve**. Five other layers do nearly all
 of the work. Take two of the three away, and most of the weights are gone. What does that cost?
@@ -108,8 +108,8 @@ has 0 as kernel; its neurons count as channels. Where there is nothing to say, s
 def alexnet(classes):
     """AlexNet as it was published, with so many classes.
 
-    Returns a NumPy array (11, 5) of int64: one row a layer, [channels, kernel, stride, padding, groups].
-    About 13 lines, most of them numbers.
+    Returns a NumPy array (11, 5) of int64: one row a layer,
+    [channels, kernel, stride, padding, groups]. About 13 lines, most of them numbers.
     """
     ### BEGIN SOLUTION
     return np.array([
@@ -128,7 +128,8 @@ def alexnet(classes):
     ### END SOLUTION
 
 # %% check="alexnet"
-# Bars: the feature maps of the text. Dots: what your table makes of a picture of 227×227. Then the verdict.
+# Bars: the feature maps of the text. Dots: what your table makes of a picture of 227×227.
+# Then the verdict.
 check("alexnet")
 
 # %% [markdown]
@@ -149,8 +150,8 @@ def outputs(layers, size, channels):
     """Height, width and channels of what comes out of every layer.
 
     layers : (L, 5) int64, rows of [channels, kernel, stride, padding, groups].
-    size, channels : of the square pictures that go in. A pooling keeps the channels that come in;
-    what comes out of a dense layer counts as 1×1 with so many channels.
+    size, channels : of the square pictures that go in. A pooling keeps the channels that come
+    in; what comes out of a dense layer counts as 1×1 with so many channels.
     Returns (L, 3) int64. About 7 lines.
     """
     ### BEGIN SOLUTION
@@ -249,7 +250,8 @@ def build(table, shape, activation="relu", dropout=0.5, pool_first=False):
             bend = None if pool_first and pooled else activation
             share = x.shape[-1] // groups
             towers = [x[..., g * share:(g + 1) * share] for g in range(groups)]
-            towers = [layers.Conv2D(channels // groups, kernel, stride, activation=bend, **start)(tower)
+            width = channels // groups
+            towers = [layers.Conv2D(width, kernel, stride, activation=bend, **start)(tower)
                       for tower in towers]
             x = layers.concatenate(towers) if groups > 1 else towers[0]
     return keras.Model(pictures, x)
@@ -311,7 +313,8 @@ once on the lowest, 3025 times for conv1.
 """
 
 # %% uses="alexnet outputs parameters macs"
-names = ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8"]
+names = ["conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5",
+         "fc6", "fc7", "fc8"]
 table = alexnet(1000)
 weights, work = parameters(table, 227, 3), macs(table, 227, 3)
 
@@ -319,8 +322,9 @@ figure, axis = plots.figure(7.5, 4.4)
 for reuse in (1, 10, 100, 1000):
     axis.loglog([1e4, 1e8], [reuse * 1e4, reuse * 1e8], "--", color="0.6", lw=1)
     left = max(1.4e4, 1.4e6 / reuse)
-    axis.annotate(f"used {reuse:,} times" if reuse > 1 else "used once for a picture", (left, 1.25 * reuse * left),
-                  rotation=34, rotation_mode="anchor", color="0.45", fontsize=9)
+    often = f"used {reuse:,} times" if reuse > 1 else "used once for a picture"
+    axis.annotate(often, (left, 1.25 * reuse * left), rotation=34, rotation_mode="anchor",
+                  color="0.45", fontsize=9)
 for kind, chosen, mark in (("convolution", table[:, 1] * table[:, 0] > 0, "o"),
                            ("dense", table[:, 1] == 0, "s")):
     label = (f"{kind}: {weights[chosen].sum() / weights.sum():.0%} of the weights,"
@@ -329,9 +333,11 @@ for kind, chosen, mark in (("convolution", table[:, 1] * table[:, 0] > 0, "o"),
 places = {"conv4": (9, -9), "conv5": (-40, -10)}           # three points are near each other
 for name, x, y in zip(names, weights, work, strict=True):
     if x:
-        axis.annotate(name, (x, y), xytext=places.get(name, (8, 5)), textcoords="offset points", fontsize=10)
+        axis.annotate(name, (x, y), xytext=places.get(name, (8, 5)), textcoords="offset points",
+                      fontsize=10)
 axis.set(xlim=(1e4, 1e8), ylim=(1e6, 3e9), xlabel="weights of the layer",
-         ylabel="multiply-accumulates for a picture", title="Weights are in one place, work in another")
+         ylabel="multiply-accumulates for a picture",
+         title="Weights are in one place, work in another")
 axis.legend(loc="upper left", fontsize=10)
 figure
 
@@ -389,16 +395,17 @@ check("training_bytes")
 
 # %% uses="alexnet outputs parameters training_bytes"
 batches = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
-state, kept = np.array([training_bytes(alexnet(1000), 227, 3, batch) for batch in batches]).T / 1e9
+table = alexnet(1000)
+state, kept = np.array([training_bytes(table, 227, 3, batch) for batch in batches]).T / 1e9
 figure, axis = plots.figure(7.5, 3.8)
-axis.stackplot(batches, state, kept, labels=["weights, gradients, momentum", "pictures and outputs"],
-               colors=["#56b4e9", "#3fb590"])
+axis.stackplot(batches, state, kept, colors=["#56b4e9", "#3fb590"],
+               labels=["weights, gradients, momentum", "pictures and outputs"])
 axis.axhline(3, color="#d55e00", ls="--")
 axis.annotate("one GTX 580 of 2012: 3 GB", (1.1, 3.1), color="#d55e00", fontsize=10)
 axis.set_xscale("log", base=2)
 axis.set_xticks(batches, batches)
-axis.set(xlabel="pictures in a batch", ylabel="memory for training, GB", xlim=(1, 1024), ylim=(0, 5.2))
-axis.set_title("What training keeps in memory")
+axis.set(xlabel="pictures in a batch", ylabel="memory for training, GB",
+         xlim=(1, 1024), ylim=(0, 5.2), title="What training keeps in memory")
 axis.legend(loc="upper left")
 print(f"Patch matrix of conv2, 128 pictures: {4 * 128 * 27 * 27 * 25 * 96 / 1e9:.2f} GB")
 figure
@@ -420,11 +427,13 @@ forward = 2 * macs(alexnet(1000), 227, 3).sum()             # FLOP for one pictu
 training = 3 * forward * 1.2e6 * 90
 days = 5.5                                                  # "between five and six days"
 print(f"{training:.2g} FLOP: half an exaFLOP of work.")
-print(f"In {days} days: {training / (days * 86400) / 1e12:.2f} TFLOP/s,",
-      f"{training / (days * 86400) / (2 * 1.58e12):.0%} of the peak of two GTX 580 (1.58 TFLOP/s each).")
+rate = training / (days * 86400)
+print(f"In {days} days: {rate / 1e12:.2f} TFLOP/s,",
+      f"{rate / (2 * 1.58e12):.0%} of the peak of two GTX 580 (1.58 TFLOP/s each).")
 machine = hpml.machine()
 peak = machine.gemm_gflops() * 1e9
-print(f"On your machine, at its peak of {peak / 1e9:.0f} GFLOP/s: {training / peak / 86400:.0f} days.")
+print(f"On your machine, at its peak of {peak / 1e9:.0f} GFLOP/s:",
+      f"{training / peak / 86400:.0f} days.")
 
 # %% [markdown] slide="slide"
 r"""
@@ -447,7 +456,7 @@ largest number of each 3×3 window. Written one after the other:
 """
 
 # %%
-def one_after_another(y, b):
+def three_steps(y, b):
     """Bias, then ReLU, then pooling: each reads all of its numbers and writes its own."""
     import numpy as np
 
@@ -562,13 +571,14 @@ x_train, x_test = (pictures.astype(np.float32) / 255 - np.float32(0.3)
                    for pictures in (fashion.x_train, fashion.x_test))
 y_train, y_test = fashion.y_train, fashion.y_test
 
-orders = {"ReLU, then pooling": compiled(small, 0), "pooling, then ReLU": compiled(small, 0, pool_first=True)}
+orders = {"ReLU, then pooling": compiled(small, 0),
+          "pooling, then ReLU": compiled(small, 0, pool_first=True)}
 rates, losses = {name: [] for name in orders}, {}
-for turn in range(8):                                       # in turn, so that a busy moment hits both
+for turn in range(8):                                 # in turn, so that a busy moment hits both
     for name, model in orders.items():
         begin = time.process_time()
         losses[name] = float(model.train_on_batch(x_train[:256], y_train[:256])[0])
-        if turn > 1:                                        # at first Keras compiles its graph
+        if turn > 1:                                  # at first Keras compiles its graph
             rates[name].append(256 / (time.process_time() - begin))
 for name, found in rates.items():
     print(f"{name}: {np.median(found):,.0f} pictures a second and core, in training;",
@@ -658,7 +668,8 @@ by hand in 04-conv-gemm. Do you find edges here?
 kernels = model.get_weights()[0][:, :, 0]                   # (7, 7, 16)
 figure, axes = plots.figure(9, 1.9, rows=2, columns=16)
 for q in range(16):
-    for axis, picture in zip(axes[:, q], (kernels[..., q], kernels[..., q] - began[:, :, 0, q]), strict=True):
+    change = kernels[..., q] - began[:, :, 0, q]
+    for axis, picture in zip(axes[:, q], (kernels[..., q], change), strict=True):
         limit = np.abs(picture).max()
         axis.imshow(picture, cmap="PuOr", vmin=-limit, vmax=limit)
         axis.set_axis_off()
@@ -668,7 +679,7 @@ figure
 r"""
 ## 8. Take layers away
 
-- Krizhevsky et al. report that AlexNet loses about 2 % top-1 accuracy when any one of its middle layers is removed.
+- Krizhevsky et al. report that AlexNet, without any one of its middle layers, is right about 2 % less often at its first guess.
 - Fergus (2013, the lecture's figure) removed layers in sets. The dense fc6 and fc7 hold most of the weights; conv3 and
   conv4 hold few. Removing either pair hurt a little. **Removing both pairs hurt badly.**
 - So it was not the number of weights that mattered, but the number of layers.
@@ -689,7 +700,8 @@ that are done already are not repeated.
 """
 
 # %%
-gone = {"all eight layers": [], "without conv3, conv4, fc6, fc7": [4, 5, 7, 8]}     # rows of `small`
+gone = {"all eight layers": [],                           # rows of `small`
+        "without conv3, conv4, fc6, fc7": [4, 5, 7, 8]}
 seeds, done = (1, 2, 3), {}
 
 # %% uses="parameters network small progress"
@@ -704,7 +716,8 @@ for name, seed in todo:
     done[name, seed] = recognised(model_now)
 for name in gone:
     shares = [done[name, seed] for seed in seeds]
-    print(f"{name:32s} {counted[name]:8,d} weights, recognised:", *(f"{share:.1f} %" for share in shares))
+    print(f"{name:32s} {counted[name]:8,d} weights, recognised:",
+          *(f"{share:.1f} %" for share in shares))
 
 # %% [markdown]
 r"""
@@ -721,8 +734,8 @@ from pathlib import Path
 record = json.loads(Path("runs.json").read_text(encoding="utf-8"))
 runs = np.array([network["accuracy"] for network in record["networks"]])
 for network, row in zip(record["networks"], runs, strict=True):
-    print(f"{network['name']:22s} {network['parameters']:8,d} weights {network['macs'] / 1e6:6.2f} M MACs  ",
-          *(f"{share:6.2f}" for share in row))
+    print(f"{network['name']:22s} {network['parameters']:8,d} weights",
+          f"{network['macs'] / 1e6:6.2f} M MACs  ", *(f"{share:6.2f}" for share in row))
 
 # %% [markdown]
 r"""
@@ -767,8 +780,8 @@ axis.axvline(0, color="0.5", lw=1)
 for n, row in enumerate(runs):
     axis.plot(runs[0] - row, np.full(len(row), n), ".", color="0.65", ms=8)
 axis.errorbar(table[1:, 2], at[1:], xerr=table[1:, 3], fmt="o", capsize=5, lw=2, ms=9)
-labels = [f"{network['name']}\n{network['parameters'] / 1e3:,.0f} k weights, {network['macs'] / 1e6:.1f} M MACs"
-          for network in record["networks"]]
+labels = [f"{network['name']}\n{network['parameters'] / 1e3:,.0f} k weights,"
+          f" {network['macs'] / 1e6:.1f} M MACs" for network in record["networks"]]
 axis.set_yticks(at, labels, fontsize=9)
 axis.invert_yaxis()
 axis.set(xlabel=f"points of accuracy lost against {table[0, 0]:.1f} % (right is worse)",
@@ -781,17 +794,21 @@ r"""
 
 ![Loss of accuracy of each network, with intervals](figures/depth.svg)
 
-{{pictures}} pictures of clothing, {{epochs}} epochs, {{seeds}} seeds. {{here}}
+**Where an interval holds zero, these runs show nothing.** {{pictures}} pictures of clothing, {{epochs}} epochs, {{seeds}} seeds.
+{{here}}
 """
 
 # %% [markdown]
 r"""
-Now compare with the guess that you wrote down. If a network with half of the layers does as well here, or better, that is
+Now compare with the guess that you wrote down. Without four of its eight layers the network has a loss of {{four_lost}}
+points. Even conv1 and fc8 alone, with {{two_macs}} % of the work, have one of {{two_lost}}; less than zero is a gain. That is
 no mistake. Depth is not free: every layer has to be trained *through* the layers above it, dropout slows it down further,
 and these networks saw each picture {{epochs}} times where AlexNet saw it 90 times. Ten kinds of clothing in 28×28 grey
 pixels need less than a thousand kinds of things in colour. **A result about layers is a result about layers, data and
-training together.** The lecture's experiment holds for ImageNet, yours for this. 07-resnet is about what happens when one goes
-on stacking layers.
+training together.** The lecture's experiment holds for ImageNet, yours for this. With all 60 000 pictures of Fashion-MNIST
+(`./course data fetch fashion-mnist`, once) the whole network recognises {{all_accuracy}} % of 10 000 new ones after
+{{all_epochs}} epochs: the mean of {{all_seeds}} seeds, give or take {{all_spread}}. 07-resnet is about what happens when one
+goes on stacking layers.
 
 The last two rows are not about depth. They remove an idea: dropout, or the ReLU. The paper has a picture of the second: on
 small photographs, a network with ReLU came down to 25 % error on its training pictures six times as fast as one with tanh.
@@ -805,18 +822,20 @@ for network in record["networks"]:
     if network["name"] in styles:
         curve = np.array(network["curves"])                 # (seeds, epochs)
         steps = np.arange(1, curve.shape[1] + 1)
-        axis.errorbar(steps, curve.mean(0), curve.std(0, ddof=1), fmt=styles[network["name"]], capsize=3,
-                      label=network["name"])
-axis.set(xlabel="epoch", ylabel="test pictures recognised, %", title="ReLU, tanh, dropout: mean and spread over seeds")
+        axis.errorbar(steps, curve.mean(0), curve.std(0, ddof=1), fmt=styles[network["name"]],
+                      capsize=3, label=network["name"])
+axis.set(xlabel="epoch", ylabel="test pictures recognised, %", xticks=steps,
+         title="ReLU, tanh, dropout: mean and spread over seeds")
 axis.legend(fontsize=10)
 figure
 
 # %% [markdown]
 r"""
-Where the curves still rise, the order at the end is an order of *speed*: who is ahead after so many steps, not who will be
-ahead. Dropout pays late, when a network has begun to learn its pictures by heart. And a network whose weights begin at the
-right size does not need ReLU to get going: that was found after 2012. What ReLU kept is that it costs next to nothing, and that
-its gradient does not fade, however many layers there are.
+Where the curves still rise, the order is an order of *speed*: who is ahead after so many steps, not who will be ahead.
+Without dropout the network leads at first. Then it begins to learn its pictures by heart, its curve falls, and the others
+overtake it: dropout pays late. And a network whose weights begin at the right size does not need ReLU to get going: that
+was found after 2012. What ReLU kept is that it costs next to nothing, and that its gradient does not fade, however many
+layers there are.
 """
 
 # %% [markdown] slide="slide"
@@ -849,7 +868,7 @@ but {{conv_weights}} % of the weights: faster, and nearly as large as before. In
 the weights and 8 % of the work are dense. The runs give a loss of {{dense_lost}} points without fc6 and fc7, and of
 {{conv_lost}} without conv3 and conv4. {{shown}} So I would take the dense layers away for memory and measure the rest again
 with more seeds. ImageNet has a thousand classes and 1.2 million larger pictures in colour, seen 90 times: more to learn, enough
-to learn it from, and time to train what is deep. There layers pay which here make training slower.
+to learn it from, and time to train what is deep. There layers pay which here bring nothing.
 """
 
 # %% [markdown] slide="slide"
@@ -875,8 +894,8 @@ r"""
 
 - A. Krizhevsky, I. Sutskever, G. Hinton: *ImageNet Classification with Deep Convolutional Neural Networks* (2012). Eight
   pages; look for the two towers in its second figure, and for the filters in its third.
-- A. Krizhevsky: *One Weird Trick for Parallelizing Convolutional Neural Networks* (2014). Data parallelism for the
-  convolutions, model parallelism for the dense layers: from the very counts of this lab.
+- A. Krizhevsky: *One Weird Trick for Parallelizing Convolutional Neural Networks* (2014). Several cards share out the pictures
+  for the convolutions, and the weights for the dense layers: from the very counts of this lab.
 - M. Zeiler, R. Fergus: *Visualizing and Understanding Convolutional Networks* (2013). What the layers see, and the
   experiment that takes them away.
 - V. Codreanu: *Introduction to High-Performance Machine Learning: Convolutional Neural Networks* (SURFsara / PRACE, 2018).

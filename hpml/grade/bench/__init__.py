@@ -253,7 +253,7 @@ def show(found: Sequence[Row]) -> None:
     from rich.table import Table
     table = Table("figure", "value", "95 % interval, or range", "goal", "met")
     for r in found:
-        goal = "" if r["goal"] is None else f"{'≤' if r['unit'] == 's' else '≥'} {r['goal']:g}"
+        goal = "" if r["goal"] is None else f"{'≤' if r['unit'] in ('s', 'GB') else '≥'} {r['goal']:g}"
         table.add_row(r["name"], f"{r['value']:.3g} {r['unit']}", f"{r['low']:.3g} … {r['high']:.3g}", goal,
                       {True: "yes", False: "NO", None: ""}[r["met"]])
     Console().print(table)
