@@ -58,6 +58,25 @@ def test_a_referee_gets_ready_without_being_waited_for(tiny: course.Lab) -> None
         assert referee.judge("01", {"guess": "predict('guess', 2)"}, ["guess"])[0].passed
 
 
+def test_an_answer_that_was_not_waited_for_is_nobody_elses(tiny: course.Lab) -> None:
+    class Interrupted:
+        def readline(self) -> bytes:
+            raise KeyboardInterrupt
+
+        def close(self) -> None:
+            """Nothing to let go of."""
+
+    with Referee() as referee:
+        referee.warm("01-tiny")
+        process, real = referee._process, referee._from
+        referee._from = Interrupted()                           # type: ignore[assignment]
+        with pytest.raises(KeyboardInterrupt):
+            referee.judge("01", {"double": "def double(x):\n    while True: pass"}, ["double"])
+        assert process and process.poll() is not None and real
+        real.close()
+        assert [v.exercise for v in referee.judge("01", {"guess": "predict('guess', 2)"}, ["guess"])] == ["guess"]
+
+
 def test_nobody_behind_the_socket(tmp_path: Path, tiny: course.Lab) -> None:
     with Referee(address=str(tmp_path / "no.sock")) as referee, pytest.raises(RefereeError, match="your work is safe"):
         referee.judge("01", {}, ["double"])

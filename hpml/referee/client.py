@@ -93,6 +93,10 @@ class Referee:
                 line = self._from.readline()
             except (BrokenPipeError, ConnectionError):
                 line = b""
+            except BaseException:           # Ctrl-C, say: the next check must not read the answer to this one
+                self.interrupt()
+                self.close()
+                raise
             if not line:
                 said = ""
                 if self._errors:
