@@ -57,8 +57,11 @@ def lab(argv: list[str]) -> int:
         further.append("--allow-root")
     place = target.relative_to(course.ROOT / "notebooks").as_posix()
     print("JupyterLab opens in your browser. If not, copy an address with token= from below. To stop it: Ctrl-C, twice.", flush=True)
+    # ours: no question about news over the first notebook, and a saved widget that shows again before its cell has run
+    settings = os.pathsep.join(filter(None, [str(Path(__file__).with_name("jupyter")), os.environ.get("JUPYTER_CONFIG_PATH")]))
     return subprocess.call([sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={course.ROOT / 'notebooks'}",
-                            f"--LabApp.default_url=/lab{'' if place == '.' else '/tree/' + place}", "--log-level=WARN", *further])
+                            f"--LabApp.default_url=/lab{'' if place == '.' else '/tree/' + place}", "--log-level=WARN", *further],
+                           env={**os.environ, "JUPYTER_CONFIG_PATH": settings})
 
 
 def test(argv: list[str]) -> int:

@@ -175,9 +175,11 @@ class Course(Strict):
         """The lab called `name`; a number or a unique beginning will do. Raises CourseError otherwise."""
         names = [lab.lab for lab in self.labs]
         stem = Path(name).name.removesuffix(".ipynb")
+        stem = stem.zfill(2) if stem.isdecimal() else stem
         found = [lab for lab in self.labs if lab.lab == stem] or [lab for lab in self.labs if lab.lab.startswith(stem)]
         if not stem or len(found) != 1:
-            raise CourseError(f"no lab is called {name!r}{nearest(stem, names)}. `course.yml` lists: {', '.join(names)}")
+            raise CourseError(f"no lab is called {name!r}{nearest(stem, names)}. Written: "
+                              + ", ".join(lab.lab for lab in self.ready()))
         if found[0].status == "planned":
             raise CourseError(f"{found[0].lab} is planned, not written yet. Written: "
                               + ", ".join(lab.lab for lab in self.ready()))

@@ -262,7 +262,7 @@ def verdict(findings: list[Finding]) -> str:
         return f"To mend first: {', '.join(problems)}. Then run ./course doctor again."
     absent = [f.name for f in findings if f.status == "optional"]
     rest = f" Not here, and perhaps not needed: {', '.join(absent)}." if absent else ""
-    return "Everything essential is here." + rest
+    return f"Everything essential is here.{rest} Go on with: ./course lab"
 
 
 def plain(findings: list[Finding]) -> str:

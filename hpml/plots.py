@@ -112,7 +112,9 @@ def _adapt(drawn: Figure) -> None:
         if not axis.images:
             axis.patch.set_alpha(0)
         written = [] if axis.images else [text for text in axis.texts if text.get_color() == "black"]
-        for text in (axis.title, axis.xaxis.label, axis.yaxis.label, *drawn.texts, *written):
+        bare = [legend for legend in (axis.get_legend(), *drawn.legends) if legend and not legend.get_frame_on()]   # a frame is white paper
+        named = [text for legend in bare for text in legend.get_texts() if text.get_color() == "black"]
+        for text in (axis.title, axis.xaxis.label, axis.yaxis.label, *drawn.texts, *written, *named):
             text.set_color(INK)
         axis.tick_params(colors=INK)
         for spine in axis.spines.values():

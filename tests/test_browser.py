@@ -69,15 +69,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     shutil.copytree(course.ROOT / "notebooks" / LAB, root)
     cache.mkdir()
     shutil.copy(machine.path(), cache)                      # measured already: not again while a browser is busy
-    news = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    news.parent.mkdir(parents=True)
-    news.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = Server(f"http://127.0.0.1:{port}", secrets.token_hex(16), root, cache)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "HPML_REFEREE"))}
-    environment |= {"HOME": str(folder / "home"), "JUPYTER_CONFIG_DIR": str(folder / "config"), "IPYTHONDIR": str(folder / "ipython"),
+    environment |= {"HOME": str(folder / "home"), "JUPYTER_CONFIG_DIR": str(folder / "config"),
+                    "JUPYTER_CONFIG_PATH": str(course.ROOT / "hpml" / "jupyter"), "IPYTHONDIR": str(folder / "ipython"),
                     "JUPYTERLAB_SETTINGS_DIR": str(settings), "HPML_CACHE": str(cache), "HPML_ROOT": str(course.ROOT)}
     (folder / "home").mkdir()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--ServerApp.root_dir={root}",
@@ -300,6 +298,22 @@ def test_student(notebook: Notebook) -> None:
         outputs = notebook.cell(name).locator(".jp-OutputArea-output:has(.hpml, .hpml-im2col), .hpml-im2col .stage")
         widths = outputs.evaluate_all("all => all.map(e => [e.scrollWidth, e.clientWidth])")
         assert widths and all(inner <= outer for inner, outer in widths), f"{name} is cut off at its right edge: {widths}"
+
+
+def test_a_saved_widget_shows_again_without_its_kernel(notebook: Notebook, server: Server) -> None:
+    """A student comes back the next day: the kernel is gone, the widget in the saved notebook is not."""
+    page, saved, address = notebook.page, server.root / f"{LAB}.ipynb", notebook.page.url
+    notebook.run("code-import-hpml")
+    notebook.run("code-widgets-im2col")
+    expect(page.locator(".hpml-im2col")).to_be_visible()
+    page.keyboard.press("Control+s")
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0)
+    page.goto("about:blank")
+    for session in json.loads(server.ask("/api/sessions")):
+        server.ask(f"/api/sessions/{session['id']}", "DELETE")
+    assert "widget-state" in saved.read_text(encoding="utf-8")
+    page.goto(address)
+    expect(page.locator(".hpml-im2col")).to_contain_text("Window at (0, 0)", timeout=SLOW)
 
 
 def test_run_all(notebook: Notebook) -> None:

@@ -34,10 +34,14 @@ def test_mistakes_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_address_that_is_printed_opens_the_lab(name: str, page: str, monkeypatch: pytest.MonkeyPatch,
                                                    capsys: pytest.CaptureFixture[str]) -> None:
     called: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "call", lambda command: called.append(command) or 0)
+    given: dict[str, str] = {}
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "/of/mine")
+    monkeypatch.setattr(subprocess, "call", lambda command, env: called.append(command) or given.update(env) or 0)
     assert cli.main(["lab", *filter(None, [name]), "--no-browser"]) == 0
     assert f"--LabApp.default_url={page}" in called[0] and called[0][-1] in ("--no-browser", "--allow-root")
     assert "Ctrl-C" in capsys.readouterr().out
+    ours, theirs = given["JUPYTER_CONFIG_PATH"].split(":")
+    assert json.loads((Path(ours) / "labconfig" / "default_setting_overrides.json").read_text()) and theirs == "/of/mine"
 
 
 def test_importing_the_package_and_its_command_line_imports_no_framework() -> None:

@@ -55,6 +55,21 @@ def test_a_deck_presents_every_slide(page: Page, lab: str) -> None:
     assert len(seen) == total
 
 
+@pytest.mark.parametrize("lab", LABS)
+def test_type_shrinks_no_further_than_a_full_slide_needs(page: Page, lab: str) -> None:
+    opened(page, lab)
+    slack = page.evaluate("""Reveal.getSlides().filter(s => s.style.fontSize).flatMap(s => {
+        const shown = [s.parentElement, s], size = parseFloat(s.style.fontSize);
+        shown.forEach(e => e.style.display = 'block');
+        s.style.fontSize = `${size + 0.021}em`;
+        const fits = s.scrollHeight <= 720 && s.scrollWidth <= 1280;
+        s.style.fontSize = `${size}em`;
+        shown.forEach(e => e.style.display = '');
+        return fits ? [s.querySelector('h1, h2, h3').textContent] : [];
+    })""")
+    assert slack == []
+
+
 def test_the_speakers_view_opens_with_its_notes(page: Page) -> None:
     lab = course.load().lab("04-conv-gemm")
     notes = next(cell.source for cell in notebook.read(lab).cells if cell.slide == "notes")

@@ -44,7 +44,7 @@ def test_nothing_is_missing_on_a_good_machine():
     findings = judge(GOOD)
     assert {f.status for f in findings} == {"ok"}
     assert all(f.seen and not f.advice for f in findings)
-    assert doctor.verdict(findings) == "Everything essential is here."
+    assert doctor.verdict(findings) == "Everything essential is here. Go on with: ./course lab"
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_main_prints_plain_text_into_a_pipe(on, capsys):
     out = capsys.readouterr().out
     assert "optional  browser: not found\n" in out
     assert "to get it:  sudo apt-get install chromium\n" in out
-    assert out.endswith("Not here, and perhaps not needed: browser.\n")
+    assert out.endswith("Not here, and perhaps not needed: browser. Go on with: ./course lab\n")
     assert "\x1b" not in out
 
 

@@ -125,10 +125,15 @@ def test_a_figure_from_elsewhere_gets_our_ink_and_its_images_keep_theirs() -> No
     left.imshow([[1, 2], [3, 4]])
     left.text(0.5, 0.5, "inside", color="black")
     right.text(0.5, 0.5, "nothing yet")
+    lines = right.plot([0, 1], label="a line")
+    right.legend(frameon=False)
+    figure.legend(lines, ["on paper"], frameon=True)
     left.inset_axes([1.1, 0, 0.1, 1]).set_title("scale")
     svg = plots.svg(figure)
-    styles = {word: re.search(rf'<text style="([^"]*)"[^>]*>{word}</text>', svg) for word in ("around", "inside", "nothing yet", "scale")}
-    assert {word for word, style in styles.items() if style and "currentColor" in style[1]} == {"around", "nothing yet", "scale"}
+    styles = {word: re.search(rf'<text style="([^"]*)"[^>]*>{word}</text>', svg) for word in
+              ("around", "inside", "nothing yet", "a line", "on paper", "scale")}
+    inked = {word for word, style in styles.items() if style and "currentColor" in style[1]}
+    assert inked == {"around", "nothing yet", "a line", "scale"}
 
 
 def test_a_lab_figure_shows_itself_in_our_style() -> None:

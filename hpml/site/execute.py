@@ -64,7 +64,9 @@ def run(lab: Lab, notebook: NotebookNode, beside: dict[str, bytes]) -> NotebookN
         (Path(folder) / "notebook").mkdir(exist_ok=True)
         try:
             with _alone(Path(folder) / "cache"):
-                NotebookClient(done, timeout=SECONDS, resources={"metadata": {"path": f"{folder}/notebook"}}).execute()
+                # the log level: a kernel says of each start that it listens on TCP
+                NotebookClient(done, timeout=SECONDS, extra_arguments=["--log-level=ERROR"],
+                               resources={"metadata": {"path": f"{folder}/notebook"}}).execute()
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as e:
             why = f"{e.ename}: {e.evalue}" if isinstance(e, CellExecutionError) else str(e).strip().partition("\n")[0]
             raise CourseError(f"{lab.lab} does not run to its end, so its page cannot be made: {why}") from None
