@@ -111,10 +111,12 @@ class WalledSpawner(LocalProcessSpawner):
         person, there = self._person, self._there
         instructor = person.instructor
         home = str(there.home(person)) if instructor else f"/home/{person.name}"
+        root = str(course.ROOT) if instructor else RELEASE
+        settings = str(there.etc(person)) if instructor else "/etc/jupyter-hub"
         env |= {"USER": person.name, "LOGNAME": person.name, "HOME": home, "SHELL": "/bin/bash",
-                "JUPYTER_CONFIG_PATH": str(there.etc(person)) if instructor else "/etc/jupyter-hub",
+                "JUPYTER_CONFIG_PATH": f"{settings}{os.pathsep}{root}/hpml/jupyter",       # these of the course as at a desk
                 "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-                "HPML_ROOT": str(course.ROOT) if instructor else RELEASE, "PYTHONDONTWRITEBYTECODE": "1"}
+                "HPML_ROOT": root, "PYTHONDONTWRITEBYTECODE": "1"}
         if not instructor:
             env |= {"PYTHONPATH": RELEASE, "HPML_REFEREE": f"{REFEREE}/referee.sock", "JUPYTER_RUNTIME_DIR": "/tmp/jupyter"}
         return env

@@ -67,7 +67,9 @@ def _folders(library: str) -> tuple[str, ...]:
 
 def _bubblewrap(files: Path, hidden: Sequence[str] = (), devices: Sequence[str] = ()) -> list[str]:
     args = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--new-session",
-            "--as-pid-1", "--clearenv"]
+            "--clearenv"]
+    if os.getuid() != 0:
+        args += ["--as-pid-1"]          # where root starts it, a process of root's is first: the kernel lets it die with us, but not nobody
     for path in ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
                  "/etc/localtime", "/etc/alternatives"):
         if os.path.islink(path):
@@ -171,7 +173,7 @@ class WarmParent:
         self.backend = backend
         self.sock, theirs = socket.socketpair()
         setup = {"warm": True, "socket": theirs.fileno(), "preload": list(preload)}
-        self.process, self.pid = start(backend, setup, threads, [theirs.fileno()], warm=True, hidden=hidden, gpu=gpu)
+        self.process, self.first, self.pid = start(backend, setup, threads, [theirs.fileno()], warm=True, hidden=hidden, gpu=gpu)
         theirs.close()
         self._is_ready = False
         if wait:
@@ -228,7 +230,7 @@ class WarmParent:
     def close(self) -> None:
         self.sock.close()
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
+            os.kill(self.first, signal.SIGKILL)
         self.process.wait()
         if self.process.stdout:
             self.process.stdout.close()
@@ -285,8 +287,9 @@ def state(pid: int | str) -> str:
 
 
 def start(backend: str, setup: dict[str, Any], threads: int, passed: list[int], warm: bool = False,
-          hidden: Sequence[str] = (), gpu: int | None = None) -> tuple[subprocess.Popen[bytes], int]:
-    """Start worker.py, jailed or not. Returns the process and the pid, on this side, of the worker itself.
+          hidden: Sequence[str] = (), gpu: int | None = None) -> tuple[subprocess.Popen[bytes], int, int]:
+    """Start worker.py, jailed or not. Returns the process, and the pids, on this side, of the first process of the jail, which all others
+    end with, and of the worker itself.
 
     In the jail a stub stands in place of each `hidden` library: its code cannot be read, mapped or imported. A `gpu` comes
     with its device files.
@@ -309,8 +312,13 @@ def start(backend: str, setup: dict[str, Any], threads: int, passed: list[int], 
                                env=environment, start_new_session=True,
                                cwd=None if backend == "bubblewrap" else tempfile.gettempdir())
     if backend != "bubblewrap":
-        return process, process.pid
+        return process, process.pid, process.pid
     os.close(status_write)
     with os.fdopen(status_read) as status:
         text = status.read()
-    return process, json.loads(text)["child-pid"] if text.strip() else process.pid
+    first = pid = json.loads(text)["child-pid"] if text.strip() else process.pid
+    if "--as-pid-1" not in command:
+        while not (found := children(first)) and state(first) not in "ZX":
+            time.sleep(0)
+        pid = found[0] if found else first
+    return process, first, pid

@@ -64,9 +64,9 @@ class Worker:
         self.process: subprocess.Popen[bytes] | Forked
         if parent:
             self.process = parent.fork(setup, theirs, self.arena_fd)
-            self.pid = self.process.pid
+            self.first = self.pid = self.process.pid
         else:
-            self.process, self.pid = start(backend, setup, threads, [theirs.fileno(), self.arena_fd], hidden=hidden, gpu=gpu)
+            self.process, self.first, self.pid = start(backend, setup, threads, [theirs.fileno(), self.arena_fd], hidden=hidden, gpu=gpu)
         theirs.close()
         self.output = bytearray()
         self.output_bytes = 0
@@ -227,7 +227,7 @@ class Worker:
 
     def kill(self) -> None:
         """End the whole jail: its pid namespace dies with its first process, and bubblewrap after it."""
-        for pid in [self.pid] if self.backend == "bubblewrap" else reversed(self.pids()):
+        for pid in [self.first] if self.backend == "bubblewrap" else reversed(self.pids()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         try:
