@@ -54,6 +54,13 @@ r"""
 *E. Rodrigues, IBM Research, 2019; V. Codreanu, SURFsara / PRACE, 2018; D. K. Panda et al., Ohio State, 2020*
 """
 
+# %% [markdown] slide="notes"
+r"""
+Ask who has waited for a program this week, and for how long. The work of VGG-19 is 19.6 billion multiplications a
+picture, times 2 for the additions, 3 for learning, 1.28 million pictures, 50 times over: 7.5 exaFLOP. The speed that it
+is divided by stands on the next slide. The 500 times are the Ohio State lecture's, from a GTX 580 to a DGX-2.
+"""
+
 # %% [markdown] only="slides" slide="slide"
 r"""
 ## 1. What can a machine do?
@@ -67,6 +74,13 @@ r"""
 
 In the time of one small NumPy call, this thread could have done {{call_flop}} operations. Every prediction of this course
 starts from a card like this: yours.
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Let everybody make a card with `hpml.machine()` and read out their peak and bandwidth: they differ, and so will all
+times from here on. The sentence under the table is {{numpy_call}} ns times {{peak}} GFLOP/s. Leave the ridge point
+alone for now: it gets its meaning with the roof.
 """
 
 # %% [markdown]
@@ -195,6 +209,14 @@ r"""
 - To compare two programs, let them alternate and take the median of the *ratios*: what disturbs one disturbs both.
 
 *H. A. David, H. N. Nagaraja: Order Statistics, 2003*
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Three runs took 1.0, 1.1 and 4.0 ms: how long does the program take? Expect the mean, the smallest and the median, each
+from somebody. The mean follows the tail, and the smallest says how fast it went once. Why six are the least: there the
+formula, with k = 1, is 1 − 2/64, about 97 %, and for five times it is 1 − 2/32, not quite 94 %. An interval that holds
+most *calls* is something else: it does not get narrower, however many you take.
 """
 
 # %% [markdown]
@@ -326,6 +348,14 @@ r"""
 {{here}}
 """
 
+# %% [markdown] slide="notes"
+r"""
+Before you show it: which copies are the fastest? Expect "the smallest". Point at the left end: these few kilobytes
+never leave L1, and still they are slower than memory, the dashed line, because a call takes its time however little
+there is to copy. Then point at the two falls, at the lines of L2 and of L3. To the right of them only fewer bytes help,
+so let us count bytes.
+"""
+
 # %% [markdown] slide="slide"
 r"""
 ## 4. Work and traffic
@@ -338,6 +368,13 @@ with each input read once and each output written once.
 | axpy | $y \leftarrow a\,x + y$, n numbers | $2n$ | $2n$ | $n$ |
 | dense | $y = x\,w$, (B×D) times (D×K) | ? | ? | ? |
 | conv | a window of k×k over N pictures | ? | ? | ? |
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Do the dense row together, and leave the convolution to the notebook. Two slips to expect: half of the operations,
+because a multiplication *and* an addition count, and a window that is allowed to hang over the edge. A number is 4
+bytes. Then divide the first row: 2n FLOP for 12n bytes, 0.17 FLOP per byte, for any n.
 """
 
 # %% [markdown]
@@ -430,6 +467,13 @@ r"""
 ![The roofline of one thread, with axpy at half of what it can reach](figures/roof.svg)
 
 {{here}}
+"""
+
+# %% [markdown] slide="notes"
+r"""
+The orange point is an example: an axpy at half of what it can reach, and the dashed line shows the way up. Go through
+the four marks under the axis and let them vote: twice the bandwidth or twice the peak? The two on the left want
+bandwidth, the two on the right want peak. At the ridge neither helps alone. In the notebook the point can be moved.
 """
 
 # %% [markdown] only="slides" slide="slide"
@@ -607,6 +651,14 @@ r"""
 {{here}}
 """
 
+# %% [markdown] slide="notes"
+r"""
+Collect guesses first: what per cent of the roof will each of them reach? The dotted lines show what is missing. For the
+large axpy ask them to count what the two NumPy calls move: 12 of 20 bytes would be 60 %, and what the caches keep of t
+makes it more. The roof is measured, too: a point may lie a per cent above it, and the next slide, measured again, may
+differ by a little.
+"""
+
 # %% [markdown] slide="subslide"
 r"""
 ### What the roofline does not know
@@ -774,6 +826,14 @@ Same operations, same answer, three more lines of Python, and {{gain}} times as 
 nothing.** It is called *blocking*, *tiling* or *fusion*, and it comes back in labs 04, 08 and 12.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Count the 16 bytes with them, pass by pass. The first pass writes 4, the second reads 4 and writes 4, the third reads 4;
+with 2000 pictures and 10 averages each of the two arrays is 63 MB. The {{gain}} times are for 8 pictures at a time.
+Somebody will propose x² − 2xc + c²: faster still, but a small difference of large numbers loses its digits, and the
+notebook's check shows it.
+"""
+
 # %% [markdown] slide="slide"
 r"""
 ## 8. As good as it gets
@@ -782,6 +842,13 @@ An optimisation is announced: "Half of the numbers in a network are zero. We ski
 times as fast!"
 
 Both may be true. What is the question that you would ask?
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Let everybody write one question down. Expect "on which machine?" and "compared with what?". Both are good; the one that
+decides here is "on which input?". Then: you may place the same number of ones anywhere, where do they help most, and
+where least? That is the exercise; do not solve it here.
 """
 
 # %% [markdown]
@@ -876,6 +943,13 @@ r"""
 | real pictures, clothes on black | {{real_empty}} % | {{skip_real}} |
 
 "Up to" is a statement about an input. **Ask which, and measure on yours.**
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Ask which case the real pictures will be like. A tile is 112 pictures by 112 pixels, and it is empty only if all these
+pixels are black in all these pictures. In the first row half of the work is gone, and still it is not twice as fast.
+Ask what `skipping` does that `x @ w` does not: it looks at every tile, multiplies in pieces, and adds the pieces up.
 """
 
 # %% [markdown] slide="slide"

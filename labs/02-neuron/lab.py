@@ -61,6 +61,14 @@ Points of two colours lie in a plane. A network gets the two coordinates of a po
 **Play**, and watch what it takes the rest of the plane for.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Vote first: how many neurons does it take to go all the way round the ring? Then play it live with 4, 3 and 2: three
+lines can close round a disc, two cannot. If it fails with enough of them, take a new beginning: a neuron that answers
+to none of the points gets no gradient and never comes back. The figure that follows is the ring with six, after 3000
+steps.
+"""
+
 # %%
 widgets.playground()
 
@@ -107,6 +115,13 @@ $$y = \max\Bigl(0,\; b + \sum_{c} x_c\,w_c\Bigr)$$
 - without the bend, a network of any depth is one matrix
 
 *V. Codreanu, Introduction to High-Performance Machine Learning, SURFsara / PRACE, 2018*
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Ask what is lost without the bend, and let somebody multiply two layers out: (x·w1)·w2 is x·(w1·w2), one matrix. In the
+notebook one neuron gets the average trouser minus the average piece of clothing as its weights, and tells most trousers
+from most other things. Nobody will design such templates for a thousand classes: the neurons have to find them.
 """
 
 # %% [markdown]
@@ -204,6 +219,13 @@ r"""
 ![784 pixels, 128 hidden neurons, 10 classes](figures/network.svg)
 
 A batch of N pictures is N rows of x. Columns of w1 are hidden neurons.
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Follow the colours: the blue row of x and the orange column of w1 make the one dark number of h. That is the neuron of
+the slide before, for one picture. Ask what grows when 256 pictures come instead of one (x, h and z), and what does not
+(the weights). There is no ReLU behind z: the highest of the ten outputs wins.
 """
 
 # %% [markdown]
@@ -331,6 +353,14 @@ r"""
 A weight is 4 bytes and does 2 operations for each picture: **N/2 FLOP per byte**. {{here}}
 """
 
+# %% [markdown] slide="notes"
+r"""
+Ask whether the time for one picture can fall for ever, then point at the two limits: the dotted one falls, the dashed
+one stays. This is the first layer alone: {{single}} for one picture, {{company}} for each of 256. Why points on the
+left lie below the dotted line is for the notebook, which asks for it. Nor is the curve smooth: near 16 pictures it goes
+up once, which is measured, and which this lab does not explain.
+"""
+
 # %% [markdown]
 r"""
 Count as in 01-measuring. A weight is 4 bytes. For each picture it takes part in one multiplication and one addition. So,
@@ -373,6 +403,13 @@ Ten outputs are ten *scores*, z. Softmax makes probabilities of them: positive, 
 $$p_k = \frac{e^{z_k}}{\sum_j e^{z_j}}, \qquad\qquad \text{loss} = -\log p_y$$
 
 The loss of a picture is small if its own class y got a high probability. It is called *cross-entropy*.
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Ask for the loss of a network that knows nothing: 0.1 for each of ten classes, so log 10, about 2.3. Then certain and
+right, near 0, and certain and wrong, without limit. Say the derivative in words, since it is why this loss was chosen:
+what you said, minus what you should have said. And warn them: scores of 200 do occur, and e to the 200 is no float32.
 """
 
 # %% [markdown]
@@ -427,6 +464,13 @@ Each gradient is a matrix product of what came forward and what comes back:
 $$dW = X^{\mathsf T} dY, \qquad db = \sum_n dY_n, \qquad dX = dY\, W^{\mathsf T}$$
 
 and through a ReLU passes only what went through it: $dX = dY \cdot [X > 0]$.
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Let them find the formulas by shapes: X is N×C, dY is N×K, dW has to be C×K, and only one product of the two fits. Then
+ask how else one could get a gradient. Change one number up and down and look at the loss: two forward passes each,
+{{passes}} for one step of this network. Backward gives all of them for the price of about one more pass.
 """
 
 # %% [markdown]
@@ -531,6 +575,13 @@ r"""
 
 $\eta$ is the *learning rate*. Once through all pictures is an *epoch*. All of it together is called *stochastic gradient
 descent*.
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Ask why not all 10 000 pictures for each step: they cost as much as 300 batches of 32, and 300 rough steps go much
+further than an exact one. Then why not one picture at a time: they have seen the figure. A third question is for the
+notebook: what does "sample" have to mean if the file is sorted by class?
 """
 
 # %% [markdown]
@@ -681,6 +732,15 @@ r"""
 {{accuracy}} % of 2000 pictures after 20 epochs, {{train}} on one thread. Shirts are the hard ones.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Ask which class will be the hardest. Then read the row of the shirts: there are 200 of each class, and nearly all of the
+lost ones are taken for T-shirts, pullovers and coats, while shoes are mostly taken for other shoes. On the left are the
+neurons that count most in the second layer, without the random pictures that they began as. The nearest average of lab
+01 was right about two times in three; with all 60 000 pictures this network gets to {{all_accuracy}} %, the mean of
+{{all_seeds}} seeds.
+"""
+
 # %% [markdown]
 r"""
 ## 8. Training and using are different trades
@@ -734,6 +794,14 @@ r"""
 | this network | {{macs_training}} billion multiplications | {{macs_picture}} thousand a picture |
 
 *D. K. Panda, H. Subramoni, A. Jain, High-Performance Deep Learning, Ohio State, 2020; counts: this lab*
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Ask which of the two costs more in the life of a network. Training took 20 epochs of 10 000 pictures: as many
+multiplications as recognising some 400 000. In time, recognising catches up sooner if pictures come one by one: alone,
+each costs two or three times what it costs in the batch. Point at the row "batch": the user chooses, at the bad end of
+the curve.
 """
 
 # %% [markdown] slide="slide"

@@ -199,6 +199,14 @@ $$g \;=\; \sum_{r} \frac{B_r}{B}\; g^{(r)}$$
 **As long as everybody averages in every step, N workers are one worker with a minibatch N times as large.**
 """
 
+# %% [markdown] slide="notes"
+r"""
+Ask first: three workers had 300, 150 and 50 images, and average with equal weights; does anybody notice? The loss still
+falls: only the notebook's plot of the weights shows that this is a different training run. For "shuffled", do 4 workers
+aloud: an image is left out by all of them with probability (3/4)⁴, about a third. Then point at "class after class": each
+worker alone is wrong, and the mean is right. From here on, everything is about computing that mean quickly.
+"""
+
 # %% [markdown]
 r"""
 ## 2. Five words
@@ -342,6 +350,14 @@ $$T_\text{gather} \;=\; 2\,(N-1)\,(\alpha + \beta n)$$
 A *parameter server* is this, with more machines in the place of rank 0.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Do the sum with them: 100 MB at 0.32 ns a byte are 32 ms, and 2 · 511 = 1022 such messages pass rank 0's port one after
+another. That is {{gather_512}}; the 20 µs of α do not show. A faster computer for rank 0 is the tempting remedy. It
+changes nothing: this clock charges nothing for additions. Ask instead which cables could work while rank 0 listens to
+rank 1; the answer is the next slide.
+"""
+
 # %% [markdown]
 r"""
 ## 4. A tree
@@ -416,6 +432,14 @@ $$T_\text{tree} \;=\; 2\,\lceil\log_2 N\rceil\,(\alpha + \beta n)$$
 - But in the last round of the way up, two ranks of N are working. And every message still is the **whole array**.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Let them pair up eight ranks themselves before you show the formula. Then the same sum again: 9 rounds up and 9 down,
+18 messages of 32 ms in place of 1022, and so {{tree_512}}. Ask how many of eight ranks have anything to do in the last
+round up: two. That, and the whole array in every message, is what is still wasted. The way out: let every rank be the
+root of its own part.
+"""
+
 # %% [markdown]
 r"""
 ## 5. A ring
@@ -442,6 +466,14 @@ r"""
 Every chunk has its own root, and every cable is busy in every step.
 """
 
+# %% [markdown] slide="notes"
+r"""
+The picture is taken after two of six steps; a thick frame is what a rank has just received, and 3/4 means that three of
+four workers are in this sum. Ask where the chunk of rank 3 that says 3/4 goes next, and what it is then: chunk 0, to
+rank 0, complete. Point at the two bars below: so far every rank has sent half an array, and a root sends three in all.
+Have them write down what each rank will have sent after both halves, for eight ranks; the next slide has it.
+"""
+
 # %% [markdown]
 r"""
 **Predict.** Eight ranks, an array of 8 MB on each. How much does each rank *send* in both halves together, as a multiple
@@ -466,6 +498,13 @@ However many workers there are, nobody sends more than **twice its own array**. 
 arrays that differ in every number, at least this much has to leave every rank, if all share the work equally.
 
 *P. Patarasuk, X. Yuan, Bandwidth Optimal All-reduce Algorithms for Clusters of Workstations, 2009*
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Collect the written predictions first. A usual slip is 0.875: that is one half of the journey, seven chunks of eight. For
+512 workers the multiple is {{ring_multiple}}; what grows with N is not the bytes but the number of steps, 2(N − 1), and
+each of them costs α. So ask: is the ring always best? The lower bound is Patarasuk and Yuan's.
 """
 
 # %% [markdown]
@@ -639,6 +678,14 @@ r"""
 Short arrays cost latencies, long arrays cost bytes. Libraries measure, and switch from one way to the other.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Ask for the kilobytes before you show the figure. Formulas only, no measurement. Point at the left end, where nobody pays
+for bytes: the tree pays α 6 times, the ring and the way through one rank 14 times, so those two start at the same 280 µs.
+At the right end all lines have the same slope, and the ring's is the lowest. Up to here all cables were equal; in a
+machine with several devices to a node they are not.
+"""
+
 # %% [markdown]
 r"""
 ## 7. Two levels
@@ -777,6 +824,14 @@ Through one worker: {{gather_512}}. Tree: {{tree_512}}. Ring: {{ring_512}}. Two 
 The last two hardly grow with the number of workers: what is left of the growth is latency.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Nothing here was measured: these are the formulas, 20 µs and 25 Gb/s between nodes, 50 GB/s inside. Ask why the ring's
+curve grows at all, when nobody sends more than twice the array: 1022 steps of 20 µs are 20 of its {{ring_512}}. Two levels
+cross between nodes in only 254 steps, and so pay 5 ms of latency. Whether {{two_level_512}} is much depends on the step of
+training around it; the next slide has two networks.
+"""
+
 # %% [markdown]
 r"""
 ### What 512 GPUs said
@@ -807,6 +862,14 @@ VGG-16 has three times the bytes to average in every step. The efficiencies are 
 β alone, for 128 nodes of 4 GPUs with one link each. How much of that time hides behind backward decides the rest.
 
 *A. Sergeev, M. Del Balso, Horovod, 2018, and its documentation*
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Ask for reasons first: the same GPUs, the same network, 90 and 68 %. Keep the two sources apart: the efficiencies are
+Horovod's, the milliseconds are ours, and "128 nodes of 4 GPUs with one link each" is our assumption, so say it aloud.
+Somebody will want to compute the 68 % from the {{vgg_bound}} ms. That does not work, because a part of the time hides
+behind backward.
 """
 
 # %% [markdown] slide="slide"
@@ -1022,11 +1085,27 @@ r"""
 **α and β are the price of the network. Copies, additions and fresh memory are the price of the program.**
 """
 
+# %% [markdown] slide="notes"
+r"""
+Measured on {{here}}: the best of 25 turns. Have the predictions of the factor for 64 kB ready before you show
+the table, and ask how one could find out what the rest is: the notebook runs the same ring on a communicator that sends
+nothing. Horovod's {{horovod_us}} for 64 kB look like a defect and are on purpose: its thread wakes up every millisecond, to
+see whether there is more to send. Lab 12-fusion says why that pays.
+"""
+
 # %% [markdown] only="slides" slide="slide"
 r"""
 ## Formula and clock
 
 ![The ring on two real processes, beside the formula, the same without messages, and Horovod](figures/real.svg)
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Circles are the clock, the line is the formula with this machine's α and β, diamonds are the ring without any message.
+Ask at each end which is nearer to the circles: the price of the network, or the price of the program? Then point at
+Horovod: nearly flat for short arrays, where it waits for its own clock, and below the circles at the right end, where it
+uses the same buffers again and again. Ask what they would change in their own ring to get there.
 """
 
 # %% [markdown] slide="slide"

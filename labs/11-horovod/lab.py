@@ -52,6 +52,13 @@ r"""
 *V. Codreanu, Introduction to High-Performance Machine Learning, SURFsara / PRACE, 2018*
 """
 
+# %% [markdown] slide="notes"
+r"""
+The days are the lecture's, for one server that has eight GPUs already. Ask what 14 days do to research: you train, test,
+adjust and train again, and a faster cycle is more productive research (Rodrigues). Then ask what has to be the same on all workers, if N
+of them are to be one big worker. Keep the answers on the board; the next slide has them.
+"""
+
 # %% [markdown]
 r"""
 ## 1. The script
@@ -141,6 +148,14 @@ r"""
 What has to be equal on all workers is equal because *somebody sees to it*: the start once, the gradient in every step.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Cover the lowest row and ask for each box: equal or different? Pictures and gradients differ; weights, mean and new
+weights are equal. Point at "broadcast once": weights never travel again, because equal weights minus an equal step are
+equal weights. Then ask what happens to workers that start apart. The same step moves them all, so they stay apart for
+ever, and nothing crashes.
+"""
+
 # %% [markdown]
 r"""
 ## 3. Whose pictures?
@@ -178,9 +193,9 @@ check("shard")
 
 # %% [markdown]
 r"""
-Why so strict about the rest? Say there are 10 pictures for 2 workers, in minibatches of 2. A plain cut gives one
-worker 3 steps, and the other 2 and a half. The first calls `allreduce` a third time and waits. The second one is at
-the end of its script. Nothing fails; the job sits there until its time is over. **The number of steps must not depend
+Why so strict about the rest? Say there are 9 pictures for 2 workers, in minibatches of 2. A plain cut gives one worker 5
+of them, which makes 3 steps, and the other 4, which makes 2. The first calls `allreduce` a third time and waits. The
+second one is at the end of its script. Nothing fails; the job sits there until its time is over. **The number of steps must not depend
 on the rank.**
 
 Look at your shards together: do they overlap, and what is left out?
@@ -202,6 +217,14 @@ r"""
 - cut it into minibatches of the world, then into N pieces
 - the same number of steps on every rank, or one of them waits for ever
 - forget it, and N workers read the same pictures: all cores busy, nothing gained
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Ask first: five minibatches, two workers who deal them out in turn; what does the one with three do in its third step?
+It waits in `allreduce` for somebody who has left, without an error. Then the opposite mistake: two copies that read the
+same pictures. In the notebook their test losses agree in every digit, and the second core has added nothing. Each worker
+now has pictures of its own, and so a gradient of its own: which one do they use?
 """
 
 # %% [markdown]
@@ -277,6 +300,14 @@ $$\nabla L = \frac{1}{N}\sum_{r=0}^{N-1} \nabla L_r$$
 - a sum is N times too long: the learning rate is secretly multiplied by N
 - pieces of different size: weight each by its number of pictures
 - **one exception: batch normalisation** looks at the *worker's own* b pictures, so N workers are not one big worker
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Ask: a sum in place of the mean, what would you see? No error, only steps that are N times too long. "Exactly" needs a
+word: float32 numbers are added in another order, so the check allows one part in ten thousand. Let them find out why this
+lab's network has group normalisation: it looks at one picture at a time, so equality can be demanded, and checked. When
+it holds, the next question is what it costs.
 """
 
 # %% [markdown]
@@ -504,6 +535,15 @@ r"""
 causes: a machine that is shared, and workers that talk. Only the second is Horovod's.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Cover the numbers and let them order the four rows. Same arrays and same bytes in the last two, so "equal" is a tempting
+guess; but {{tensors}} messages wait {{tensors}} times until both workers agree, and {{one_by_one}} is hardly more than one
+worker's {{one}}. Say why the ceiling is measured: here it is {{ceiling}} times one worker, and less where cores share a cache,
+the memory or the power budget. Somebody will divide the rows: they are medians over rounds, and the {{efficiency}} % are
+the median of each round's own ratio, so not the quotient of the two.
+"""
+
 # %% [markdown]
 r"""
 The arrays are the same in both averages, and so are the bytes. But {{tensors}} messages, one after the other, wait
@@ -651,6 +691,14 @@ r"""
 **Nothing crashes. That is what makes it hard, and why we compare with one big worker.**
 """
 
+# %% [markdown] slide="notes"
+r"""
+Cover the right column and go row by row: what would the log show? For most rows nothing that looks wrong, and a loss
+that falls. For the first row, ask why not pin by rank: with four GPUs to a node, rank 6 would ask for GPU 6. Then
+ask how one finds such a mistake: by comparing with one big worker, as the check of `train` does. In `train.py` these
+lines carry numbers.
+"""
+
 # %% [markdown]
 r"""
 ## 9. The same in Keras
@@ -794,6 +842,14 @@ Horovod on 512 GPUs, 25 Gb/s: 90 % for Inception V3 and ResNet-101, 68 % for VGG
 and 553 MB (VGG-16). By the ring's bound about 113 and 351 ms on one such link for each node of 4 GPUs.
 """
 
+# %% [markdown] slide="notes"
+r"""
+Ask what the plot knows between 2 and 512 workers: nothing, so draw no line. On the left is {{here}}; on the
+right are the numbers of Horovod's documentation, in per cent of N times one GPU. Both may stand in one plot because nodes
+do not share memory, so that their ceiling is nearly N times one. The milliseconds are ours: 128 nodes of 4 GPUs
+with one link each is an assumption, the same as in 10-allreduce.
+"""
+
 # %% [markdown]
 r"""
 The published efficiencies compare with N times one GPU; nodes do not share memory, so there the ceiling and that are
@@ -829,6 +885,13 @@ r"""
 - **Slurm**: ask for nodes in the job script, and call the same launcher in it.
 
 Not one line of `train.py` changes.
+"""
+
+# %% [markdown] slide="notes"
+r"""
+Ask which line of `train.py` has to know that there are GPUs: only the one with a 2, which pins by local rank. The script
+stays, the installation does not: TensorFlow for GPUs, and a Horovod that was built with NCCL. What also changes from
+machine to machine is the ceiling. So measure it there first, with `--alone`, before you call an efficiency good or bad.
 """
 
 # %% [markdown] slide="slide"
