@@ -1,6 +1,6 @@
 # exercise: train
 # outcome: wrong
-# shows: against* the gradient
+# shows: against the gradient
 # why: adds the gradient instead of subtracting it
 def train(x, y, w1, b1, w2, b2, epochs, rate, batch, seed):
     weights = [w1.copy(), b1.copy(), w2.copy(), b2.copy()]
