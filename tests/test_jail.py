@@ -307,3 +307,25 @@ def test_nothing_is_left_of_a_referee_that_was_killed(backend: str, way: str) ->
     while left := [pid for pid in pids if os.path.exists(f"/proc/{pid}")]:
         assert time.monotonic() < give_up, f"{left} are still there"
         time.sleep(0.01)
+
+
+def test_a_worker_that_the_kernel_does_not_list_at_once_is_found(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = WarmParent(backend, ("numpy",))
+    real, asked = jail.children, [0]
+
+    def children(pid: int) -> list[int]:
+        asked[0] += 1
+        return real(pid) if asked[0] > 3 else []
+
+    try:
+        monkeypatch.setattr(jail, "children", children)
+        with Worker(backend, parent=parent) as worker:
+            worker.wait_ready()
+            assert worker.pid > 1 and asked[0] > 3
+        monkeypatch.setattr(jail, "children", lambda pid: [])
+        monkeypatch.setattr(jail, "FORK_SECONDS", 0.0)
+        with pytest.raises(Died, match="ended before it began"):        # and is never taken for pid 0, which is whoever asks
+            Worker(backend, parent=parent)
+    finally:
+        monkeypatch.undo()
+        parent.close()

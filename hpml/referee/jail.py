@@ -30,6 +30,7 @@ from hpml.course import CourseError
 HERE = Path(__file__).resolve().parent
 UID = 65534                         # nobody
 FORBIDDEN = "is not for this exercise"          # what importing a hidden library says, behind its name
+FORK_SECONDS = 2.0                  # until a process that was forked is seen
 TMP_BYTES = 64 << 20                # size of a worker's own /tmp and /dev/shm
 
 
@@ -211,12 +212,21 @@ class WarmParent:
         found: list[int] = []
         while middle and not (found := children(middle)) and state(middle) not in "ZX":
             time.sleep(0)
-        return Forked(found[0] if found else 0, os.fdopen(out_read, "rb", buffering=0), status_read)
+        if not found:                       # no pid 0, ever: a signal to that would meet us
+            os.close(out_read)
+            os.close(status_read)
+            raise Died("it ended before it began")
+        return Forked(found[0], os.fdopen(out_read, "rb", buffering=0), status_read)
 
     def _child(self) -> int:
-        """The pid, on this side, of the process that was just forked."""
-        inner = int(self._line())
-        return next((p for p in children(self.pid) if _inner_pid(p) == inner), 0)
+        """The pid, on this side, of the process that was just forked; 0 if it is not there.
+
+        The kernel's list of children may miss one while another ends, as a worker before it may just do: so we look again.
+        """
+        inner, give_up = int(self._line()), time.monotonic() + FORK_SECONDS
+        while not (found := next((p for p in children(self.pid) if _inner_pid(p) == inner), 0)) and time.monotonic() < give_up:
+            time.sleep(1e-3)
+        return found
 
     def keeper(self) -> Keeper:
         """A process that forks the ranks of one world, which share a network of their own."""
@@ -225,6 +235,9 @@ class WarmParent:
         with theirs:
             socket.send_fds(self.sock, [json.dumps({"keep": True, "isolate": self.backend != "none"}).encode()], [theirs.fileno()])
             pid = self._child()
+        if not pid:
+            ours.close()
+            raise Died("the keeper of a world ended before it began")
         return Keeper(self.backend, ours, pid)
 
     def close(self) -> None:

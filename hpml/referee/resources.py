@@ -107,10 +107,13 @@ class LabReferee:
             parent = self.parent(preload, threads=len(cores), number=number)
         elif quick and not tensors:
             parent = self.parent(("numpy",), hidden, len(cores))
-        worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted or preload or tensors else STUDENT_MEMORY,
-                        cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS,
-                        lifetime=math.inf if trusted else STUDENT_SECONDS, parent=parent, hidden=hidden,
-                        tensors=tensors, gpu=number)
+        try:
+            worker = Worker(self.backend, threads=len(cores), cores=cores, memory=None if trusted or preload or tensors else STUDENT_MEMORY,
+                            cpu_seconds=1 << 30 if trusted else STUDENT_CPU_SECONDS,
+                            lifetime=math.inf if trusted else STUDENT_SECONDS, parent=parent, hidden=hidden,
+                            tensors=tensors, gpu=number)
+        except Died as e:
+            raise OracleError(f"a worker did not start: {e}.") from None
         try:
             worker.wait_ready()
         except (Died, Stubborn, TimedOut, ProtocolError) as e:

@@ -62,12 +62,19 @@ class Worker:
                  "preload": [], "uid": UID if backend == "bubblewrap" else 0, "processes": processes, "tensors": tensors,
                  "rank": ranks > 0}
         self.process: subprocess.Popen[bytes] | Forked
-        if parent:
-            self.process = parent.fork(setup, theirs, self.arena_fd)
-            self.first = self.pid = self.process.pid
-        else:
-            self.process, self.first, self.pid = start(backend, setup, threads, [theirs.fileno(), self.arena_fd], hidden=hidden, gpu=gpu)
-        theirs.close()
+        try:
+            if parent:
+                self.process = parent.fork(setup, theirs, self.arena_fd)
+                self.first = self.pid = self.process.pid
+            else:
+                self.process, self.first, self.pid = start(backend, setup, threads, [theirs.fileno(), self.arena_fd],
+                                                           hidden=hidden, gpu=gpu)
+        except Died:
+            self.sock.close()
+            os.close(self.arena_fd)
+            raise
+        finally:
+            theirs.close()
         self.output = bytearray()
         self.output_bytes = 0
         self._drain = threading.Thread(target=self._read_output, daemon=True)
