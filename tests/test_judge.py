@@ -252,8 +252,8 @@ def test_the_control_is_repeated_when_others_come_or_go(referee: LabReferee, mon
 class Dice:
     """A series whose results are right from the `lucky`-th call on."""
 
-    def __init__(self, lucky: int) -> None:
-        self.lucky, self.calls = lucky, 0
+    def __init__(self, lucky: int, imprecise: bool = False) -> None:
+        self.lucky, self.calls, self.imprecise = lucky, 0, imprecise
 
     def fresh(self, calls):
         return [(self.calls,)]
@@ -264,7 +264,7 @@ class Dice:
 
         self.calls += 1
         if self.calls < self.lucky:
-            raise Rejected(Problem(f"unlucky {self.calls}"), inputs[0], None)
+            raise Rejected(Problem(f"unlucky {self.calls}", imprecise=self.imprecise), inputs[0], None)
         return 0.1, ["right"]
 
 
@@ -279,6 +279,16 @@ def test_training_passes_at_the_first_lucky_seed_of_three() -> None:
         with pytest.raises(Rejected, match=f"unlucky {tries}"):
             Answers._first_right(dice, tries)
         assert dice.calls == tries
+
+
+def test_two_more_inputs_decide_where_only_the_last_digits_are_wrong() -> None:
+    from hpml.referee.answers import Answers
+    from hpml.referee.timing import Rejected
+
+    assert Answers._first_right(Dice(3, imprecise=True), 1) == ([(2,)], ["right"])
+    dice = Dice(99, imprecise=True)
+    with pytest.raises(Rejected, match="unlucky 3"):                # half precision is found out all the same
+        Answers._first_right(dice, 1)
 
 
 def test_a_sentence_from_accepts_says_why_not() -> None:

@@ -24,6 +24,7 @@ class Problem:
     message: str
     got: Any = None
     not_attempted: bool = False
+    imprecise: bool = False             # right, but for its last digits
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def _values(got: np.ndarray, expected: np.ndarray, tolerance: dict[str, float], 
         scale = float(np.abs(expected).max(initial=0.0)) or 1.0
         if kind == "float32" and worst < 5e-3 * scale and np.isfinite(worst):
             return Problem(f"`{name}` is close, but not as precise as {kind} should be: the largest error is {worst / scale:.1e} of the "
-                           f"largest value, {tolerance.get(kind, 0.0):.0e} is allowed. Is something computed in half precision?", got)
+                           f"largest value, {tolerance.get(kind, 0.0):.0e} is allowed. Is something computed in half precision?",
+                           got, imprecise=True)
     at = tuple(int(i) for i in np.argwhere(bad)[0])
     share = bad.mean()
     return Problem(f"`{name}` returned wrong values. First difference at output {list(at)}: expected {expected[at]:.6g}, "

@@ -510,7 +510,7 @@ EXERCISES: dict[str, Exercise | Prediction] = {
                                      "fetching them again costs little."),
     "dense": Exercise(
         sample=sample_dense, oracle=dense, sizes=({"N": 4, "C": 6, "K": 3}, {"N": 3, "C": 5, "K": 5}),
-        hidden=({"N": 1, "C": 7, "K": 2}, {"N": 17, "C": 784, "K": 33}), draw=draw_dense, hints=DENSE_HINTS, work=dense_work,
+        hidden=({"N": 1, "C": 7, "K": 12}, {"N": 17, "C": 784, "K": 33}), draw=draw_dense, hints=DENSE_HINTS, work=dense_work,
         baselines={"loop_over_pictures": loop_over_pictures}),
     "cross_entropy": Exercise(
         sample=sample_scores, oracle=cross_entropy, sizes=({"N": 4, "K": 5, "scale": 1}, {"N": 6, "K": 10, "scale": 200}),
