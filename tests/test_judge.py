@@ -332,4 +332,7 @@ def test_a_worker_that_is_not_measured_is_forked_and_measuring_waits_until_all_i
     assert parent._is_ready and referee.parent(("numpy", "json")) is parent
     with pytest.raises(OracleError, match="No module named 'nonsense'"):
         referee.parent(("nonsense",))
+    referee.parent(("nonsense",), wait=False)
+    with pytest.raises(OracleError, match="No module named 'nonsense'"):
+        referee.settle()
     assert not any("nonsense" in preload for preload, *_ in referee.parents)

@@ -91,9 +91,9 @@ class LabReferee:
         return self.parents[key]
 
     def settle(self) -> None:
-        """Until nothing of ours is starting up: before anything is measured."""
-        for parent in self.parents.values():
-            parent.ready()
+        """Until nothing of ours is starting up: before anything is measured. Raises OracleError where a parent could not import."""
+        for preload, hidden, threads, number in list(self.parents):
+            self.parent(preload, hidden, threads, number)
 
     def worker(self, trusted: bool = False, timing: str = "cpu", preload: Sequence[str] = (), hidden: Sequence[str] = (),
                quick: bool = False) -> Worker:
